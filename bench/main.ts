@@ -1,0 +1,19 @@
+// npm run -s bench -- NAME: runs one benchmark and prints one JSON object; without a name, lists them.
+
+import { compressBench } from "./compress.ts";
+import { factor } from "./factor.ts";
+import type { BenchResult } from "./result.ts";
+
+const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly string[]) => Promise<BenchResult> }>> = {
+  factor: { about: "time and memory to factor every layer of a VGG-16-shaped network, against NumPy's SVD", run: factor },
+  compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
+};
+
+const [name = "", ...args] = process.argv.slice(2);
+const benchmark = BENCHMARKS[name];
+if (benchmark === undefined) {
+  for (const [key, { about }] of Object.entries(BENCHMARKS)) console.error(`${key.padEnd(10)} ${about}`);
+  process.exitCode = name === "" ? 0 : 2;
+} else {
+  console.log(JSON.stringify(await benchmark.run(args), null, 2));
+}

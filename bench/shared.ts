@@ -1,0 +1,31 @@
+// The data and models that larger checks use, beside the project in ../shared: not part of it, so it may be missing.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const shared = process.env.LOWRANK_SHARED ?? fileURLToPath(new URL("../../shared", import.meta.url));
+
+/** Path of a shared model; stops the benchmark where there is none. */
+export function sharedModel(name: string): string {
+  return need(join(shared, "models", name));
+}
+
+/** Unpacks CIFAR-10 as JPEG (folders of classes) once and gives the folder that holds train/ and test/. */
+export function cifar10(): string {
+  const archive = need(join(shared, "data", "cifar10-jpeg.tar.gz"));
+  const known = process.env.LOWRANK_CIFAR10;
+  if (known !== undefined) return need(known);
+  const folder = mkdtempSync(join(tmpdir(), "lowrank-cifar10-"));
+  execFileSync("tar", ["xzf", archive, "-C", folder]);
+  const [only] = readdirSync(folder);
+  return existsSync(join(folder, "test")) ? folder : join(folder, only ?? "");
+}
+
+function need(path: string): string {
+  if (existsSync(path)) return path;
+  console.error(`${path} is missing: this benchmark needs the shared data, which is not part of the project`);
+  process.exit(2);
+}

@@ -1,0 +1,43 @@
+// The calibration images as batches that can be run through the network again and again: kept in memory while they are
+// few, read anew each time once they are not.
+
+import { type Batch, type BatchOptions, batches } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Preprocess } from "../data/preprocess.ts";
+
+/** Preprocessed images up to this many bytes stay in memory. */
+const KEEP_BYTES = 512 * 2 ** 20;
+
+export interface Calibration {
+  /** Name of the model's input. */
+  readonly input: string;
+  /** Images that will come. */
+  readonly count: number;
+  batches(): AsyncIterable<Batch>;
+}
+
+/** Images `indices` of `dataset` for the model input `input`, at most `options.batch` in one batch. */
+export function calibrationOf(
+  input: string,
+  dataset: Dataset,
+  preprocess: Preprocess,
+  indices: Int32Array,
+  options: Omit<BatchOptions, "indices">,
+): Calibration {
+  const perImage = preprocess.width * preprocess.height * preprocess.channels * 4;
+  const keep = perImage * indices.length <= KEEP_BYTES;
+  let kept: readonly Batch[] | null = null;
+  return {
+    input,
+    count: indices.length,
+    async *batches() {
+      if (kept !== null) return yield* kept;
+      const seen: Batch[] = [];
+      for await (const batch of batches(dataset, preprocess, { ...options, indices })) {
+        if (keep) seen.push(batch);
+        yield batch;
+      }
+      if (keep) kept = seen;
+    },
+  };
+}

@@ -1,0 +1,230 @@
+// Finds the layers of a model: every Conv, Gemm and MatMul whose weight is constant, with its shape, geometry and cost,
+// and for those that cannot be approximated the reason why.
+
+import { LowrankError } from "../errors.ts";
+import { floatAttribute, intAttribute } from "../graph/build.ts";
+import { convGeometry } from "../graph/conv.ts";
+import { constants, consumers } from "../graph/edit.ts";
+import type { Dim, Model, Node, Tensor } from "../graph/model.ts";
+import type { Shapes } from "../graph/shapes.ts";
+import { elementCount, floats } from "../graph/tensor.ts";
+
+/** How a convolution's kernel moves over its input; a fully connected layer is the 1x1 case. */
+export interface Geometry {
+  /** X, Y: the kernel's rows and columns. */
+  readonly kernel: readonly [number, number];
+  readonly strides: readonly [number, number];
+  readonly dilations: readonly [number, number];
+  /** Zeros around the input: top, left, bottom, right. */
+  readonly pads: readonly [number, number, number, number];
+  readonly group: number;
+  /** Rows and columns of the input and of the output (N x M). */
+  readonly input: readonly [number, number];
+  readonly output: readonly [number, number];
+}
+
+/** W[F,C,X,Y]: F output channels, C input channels a group, X x Y kernel. */
+export interface WeightShape {
+  readonly F: number;
+  readonly C: number;
+  readonly X: number;
+  readonly Y: number;
+}
+
+export type LayerOp = "Conv" | "Gemm" | "MatMul";
+
+export interface Layer {
+  /** The node's name where it is unique, else its output's. */
+  readonly name: string;
+  readonly op: LayerOp;
+  readonly node: Node;
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly shape: WeightShape;
+  /** Value names of the layer's input and output. */
+  readonly input: string;
+  readonly output: string;
+  readonly geometry: Geometry;
+  /** Applications of the kernel for one image: N * M, or the rows of a MatMul. */
+  readonly positions: number;
+  /** Multiply-accumulates for one image. */
+  readonly macs: number;
+  /** Elements of weight and bias. */
+  readonly params: number;
+  /** Why the layer must be left as it is; null where methods may be tried. */
+  readonly refused: string | null;
+}
+
+/** Layers with fewer weights than this are not worth an extra node. */
+const TINY_WEIGHTS = 512;
+
+/**
+ * The model's layers in graph order. `shapes` are those of one image (batch size 1).
+ * Nodes inside subgraphs are not listed.
+ * @throws LowrankError `bad-model` where a weight's shape contradicts its node.
+ */
+export function findLayers(model: Model, shapes: Shapes): readonly Layer[] {
+  const { graph } = model;
+  const constant = constants(graph);
+  const users = consumers(graph);
+  const outputs = new Set(graph.outputs.map((output) => output.name));
+  const named = countNames(graph.nodes);
+  const layers: Layer[] = [];
+  for (const node of graph.nodes) {
+    const op = layerOp(node);
+    if (op === null) continue;
+    const weight = constant.get(node.inputs[1] ?? "");
+    if (weight === undefined) continue;
+    const name = node.name !== "" && named.get(node.name) === 1 ? node.name : (node.outputs[0] ?? "");
+    const shared = (users.get(node.inputs[1] ?? "")?.length ?? 0) > 1 || outputs.has(node.inputs[1] ?? "");
+    const bias = constant.get(node.inputs[2] ?? "") ?? null;
+    const refusedEarly =
+      shared && elementCount(weight.dims) >= TINY_WEIGHTS
+        ? "shared: the weight is used by more than one node"
+        : node.inputs[2] && bias === null
+          ? "its bias is not constant"
+          : null;
+    layers.push(describe({ node, op, name, weight, bias, shapes, refusedEarly }));
+  }
+  return layers;
+}
+
+/** Nodes that would be layers were their weight constant, with the reason; `inspect` lists them. */
+export function layersWithoutConstantWeight(model: Model): readonly { name: string; op: LayerOp; reason: string }[] {
+  const constant = constants(model.graph);
+  return model.graph.nodes.flatMap((node) => {
+    const op = layerOp(node);
+    if (op === null || constant.has(node.inputs[1] ?? "")) return [];
+    const left = op === "MatMul" && constant.has(node.inputs[0] ?? "");
+    const reason = left ? "the constant stands on the left of the product" : "its weight is not constant";
+    return [{ name: node.name || (node.outputs[0] ?? ""), op, reason }];
+  });
+}
+
+function layerOp(node: Node): LayerOp | null {
+  if (node.domain !== "" && node.domain !== "ai.onnx") return null;
+  return node.op === "Conv" || node.op === "Gemm" || node.op === "MatMul" ? node.op : null;
+}
+
+function countNames(nodes: readonly Node[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { name } of nodes) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
+
+interface Found {
+  readonly node: Node;
+  readonly op: LayerOp;
+  readonly name: string;
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly shapes: Shapes;
+  readonly refusedEarly: string | null;
+}
+
+function describe(found: Found): Layer {
+  const { node, op, name, weight, bias } = found;
+  const { shape, geometry, positions, refused } = op === "Conv" ? describeConv(found) : describeDense(found);
+  const { F, C, X, Y } = shape;
+  const macs = positions * F * C * X * Y;
+  const params = elementCount(weight.dims) + (bias === null ? 0 : elementCount(bias.dims));
+  const input = node.inputs[0] ?? "";
+  const output = node.outputs[0] ?? "";
+  const reason = found.refusedEarly ?? refused ?? refusedByWeight(weight);
+  return { name, op, node, weight, bias, shape, input, output, geometry, positions, macs, params, refused: reason };
+}
+
+function refusedByWeight(weight: Tensor): string | null {
+  if (weight.type !== "float32") return `its weight is ${weight.type}; only float32 is approximated`;
+  const count = elementCount(weight.dims);
+  if (count < TINY_WEIGHTS) return `tiny: ${count} weights`;
+  return null;
+}
+
+type Described = Pick<Layer, "shape" | "geometry" | "positions" | "refused">;
+
+const POINT = { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 0, 0], group: 1 } as const;
+
+function describeConv({ node, name, weight, shapes }: Found): Described {
+  const [F = 0, C = 0, ...kernel] = weight.dims;
+  const inputDims = shapes.get(node.inputs[0] ?? "")?.shape;
+  const outputDims = shapes.get(node.outputs[0] ?? "")?.shape;
+  const group = Number(intAttribute(node, "group", 1));
+  const spatial = known(outputDims?.slice(2));
+  const positions = spatial === null ? 0 : elementCount(spatial);
+  const shape = { F, C, X: kernel[0] ?? 1, Y: kernel.length > 2 ? elementCount(kernel.slice(1)) : (kernel[1] ?? 1) };
+  const nowhere: Geometry = { ...POINT, group, input: [0, 0], output: [0, 0] };
+  if (weight.dims.length !== 4) {
+    const refused = `a ${weight.dims.length - 2}-D convolution; only 2-D ones are approximated`;
+    return { shape, positions, geometry: nowhere, refused };
+  }
+  const size = known(inputDims?.slice(2));
+  if (size === null || spatial === null || size.length !== 2) {
+    return { shape, positions, geometry: nowhere, refused: "its input size is not known" };
+  }
+  const conv = convGeometry(node, [shape.X, shape.Y], size);
+  const channels = inputDims?.[1];
+  if (typeof channels === "number" && channels !== C * group) {
+    throw new LowrankError("bad-model", `${name}: the weight wants ${C * group} input channels, it gets ${channels}`);
+  }
+  if (conv.pads === null) return { shape, positions, geometry: nowhere, refused: "its padding is not known" };
+  const geometry: Geometry = {
+    kernel: [shape.X, shape.Y],
+    strides: pair(conv.strides),
+    dilations: pair(conv.dilations),
+    pads: [conv.pads[0] ?? 0, conv.pads[1] ?? 0, conv.pads[2] ?? 0, conv.pads[3] ?? 0],
+    group,
+    input: pair(size),
+    output: pair(spatial),
+  };
+  return { shape, positions, geometry, refused: group > 1 ? `grouped: ${group} groups` : null };
+}
+
+function describeDense({ node, op, weight, bias, shapes }: Found): Described {
+  const transposed = op === "Gemm" && Number(intAttribute(node, "transB", 0)) === 1;
+  const [first = 0, second = 0] = weight.dims.slice(-2);
+  const shape = transposed ? { F: first, C: second, X: 1, Y: 1 } : { F: second, C: first, X: 1, Y: 1 };
+  const rows = known(shapes.get(node.outputs[0] ?? "")?.shape?.slice(0, -1));
+  const positions = rows === null ? 0 : elementCount(rows);
+  const geometry: Geometry = { ...POINT, input: [positions, 1], output: [positions, 1] };
+  return { shape, geometry, positions, refused: refusedDense(node, op, weight, bias, shape.F, rows !== null) };
+}
+
+function refusedDense(node: Node, op: LayerOp, weight: Tensor, bias: Tensor | null, F: number, sized: boolean) {
+  if (weight.dims.length !== 2) return `its weight has ${weight.dims.length} dimensions; a matrix is approximated`;
+  if (op === "Gemm" && Number(intAttribute(node, "transA", 0)) === 1) return "its input is transposed (transA)";
+  if (bias !== null && elementCount(bias.dims) !== F) return "its bias is not one value an output";
+  return sized ? null : "its input size is not known";
+}
+
+function known(dims: readonly Dim[] | null | undefined): readonly number[] | null {
+  if (!dims) return null;
+  const numbers = dims.filter((dim): dim is number => typeof dim === "number");
+  return numbers.length === dims.length ? numbers : null;
+}
+
+function pair(values: readonly number[]): readonly [number, number] {
+  return [values[0] ?? 1, values[1] ?? 1];
+}
+
+/** The layer's weight as a matrix F x CXY, row-major, as it acts (Gemm's transB and alpha applied). */
+export function weightMatrix(layer: Layer): Float32Array<ArrayBuffer> {
+  const values = floats(layer.weight) as Float32Array<ArrayBuffer>;
+  if (layer.op === "Conv") return values;
+  const { F, C } = layer.shape;
+  const transposed = layer.op === "Gemm" && Number(intAttribute(layer.node, "transB", 0)) === 1;
+  const alpha = layer.op === "Gemm" ? floatAttribute(layer.node, "alpha", 1) : 1;
+  if (transposed && alpha === 1) return values;
+  const matrix = new Float32Array(F * C);
+  for (let f = 0; f < F; f++) {
+    for (let c = 0; c < C; c++) matrix[f * C + c] = alpha * (transposed ? values[f * C + c]! : values[c * F + f]!);
+  }
+  return matrix;
+}
+
+/** The layer's bias as it acts (Gemm's beta applied); zeros where it has none. Length F. */
+export function biasVector(layer: Layer): Float32Array<ArrayBuffer> {
+  if (layer.bias === null) return new Float32Array(layer.shape.F);
+  const beta = layer.op === "Gemm" ? floatAttribute(layer.node, "beta", 1) : 1;
+  return Float32Array.from(floats(layer.bias), (value) => beta * value);
+}

@@ -1,0 +1,109 @@
+// Rows of numbers out of activations: the input patches a layer multiplies its weight with, and the outputs that they
+// make, at a seeded sample of positions. The same sample can be taken from two networks, as long as they are cut alike.
+
+import { random, type Rng } from "../linalg/random.ts";
+import type { NdArray } from "../runtime/session.ts";
+import type { Geometry, LayerOp } from "./layers.ts";
+
+/** What reading patches needs to know of a layer or of a stage that stands for one. */
+export interface Reader {
+  readonly op: LayerOp;
+  /** Input channels. */
+  readonly channels: number;
+  readonly geometry: Geometry;
+}
+
+/** Rows (samples) of `width` numbers each. */
+export interface Rows {
+  readonly rows: number;
+  readonly cols: number;
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** Numbers in one patch: C * X * Y. */
+export function patchSize({ channels, geometry }: Reader): number {
+  return channels * geometry.kernel[0] * geometry.kernel[1];
+}
+
+/**
+ * For each image of a batch the positions to read, `perImage` of `positions` without repetition (all of them, in order,
+ * where there are no more). Depends on the seed and the image's index only.
+ */
+export function samplePositions(images: Int32Array, positions: number, perImage: number, seed: number): Int32Array[] {
+  return Array.from(images, (image) => {
+    if (perImage >= positions) return Int32Array.from({ length: positions }, (_, i) => i);
+    return drawWithoutRepetition(random(seed * 1_000_003 + image), positions, perImage);
+  });
+}
+
+/** Floyd's algorithm: `count` distinct numbers below `limit`, sorted. */
+function drawWithoutRepetition(rng: Rng, limit: number, count: number): Int32Array {
+  const chosen = new Set<number>();
+  for (let top = limit - count; top < limit; top++) {
+    const draw = Math.floor(rng() * (top + 1));
+    chosen.add(chosen.has(draw) ? top : draw);
+  }
+  return Int32Array.from(chosen).sort();
+}
+
+/** Patches of a batch at the given positions, one row each, in the weight's order (c, x, y). */
+export function readPatches(input: NdArray, reader: Reader, positions: readonly Int32Array[]): Rows {
+  const data = input.data as Float32Array;
+  const width = patchSize(reader);
+  const rows = positions.reduce((sum, list) => sum + list.length, 0);
+  const out = new Float32Array(rows * width);
+  const stride = data.length / positions.length;
+  let row = 0;
+  positions.forEach((list, image) => {
+    const values = data.subarray(image * stride, (image + 1) * stride);
+    for (const position of list) {
+      const into = out.subarray(row * width, (row + 1) * width);
+      if (reader.op === "Conv") readConvPatch(values, reader, position, into);
+      else into.set(values.subarray(position * width, (position + 1) * width));
+      row++;
+    }
+  });
+  return { rows, cols: width, data: out };
+}
+
+function readConvPatch(image: Float32Array, { channels, geometry }: Reader, position: number, into: Float32Array): void {
+  const { kernel, strides, dilations, pads, input, output } = geometry;
+  const [height, width] = input;
+  const top = Math.floor(position / output[1]) * strides[0] - pads[0];
+  const left = (position % output[1]) * strides[1] - pads[1];
+  let to = 0;
+  for (let c = 0; c < channels; c++) {
+    for (let x = 0; x < kernel[0]; x++) {
+      const row = top + x * dilations[0];
+      if (row < 0 || row >= height) {
+        to += kernel[1];
+        continue;
+      }
+      const start = (c * height + row) * width;
+      for (let y = 0; y < kernel[1]; y++) {
+        const column = left + y * dilations[1];
+        if (column >= 0 && column < width) into[to] = image[start + column]!;
+        to++;
+      }
+    }
+  }
+}
+
+/** The outputs of a layer with F channels at the same positions, one row of F each. */
+export function readOutputs(output: NdArray, op: LayerOp, F: number, positions: readonly Int32Array[]): Rows {
+  const data = output.data as Float32Array;
+  const rows = positions.reduce((sum, list) => sum + list.length, 0);
+  const out = new Float32Array(rows * F);
+  const stride = data.length / positions.length;
+  const plane = stride / F;
+  let row = 0;
+  positions.forEach((list, image) => {
+    const start = image * stride;
+    for (const position of list) {
+      if (op !== "Conv") out.set(data.subarray(start + position * F, start + (position + 1) * F), row * F);
+      else for (let f = 0; f < F; f++) out[row * F + f] = data[start + f * plane + position]!;
+      row++;
+    }
+  });
+  return { rows, cols: F, data: out };
+}

@@ -1,0 +1,109 @@
+// Statistics of the layers' inputs and outputs on calibration images, streamed: one pass through the network, a seeded
+// sample of positions a layer, sums in float64. They are what the covariance metric is made of (Denton et al. 2014,
+// section 3.1).
+
+import { withOutputs } from "../graph/edit.ts";
+import type { Model } from "../graph/model.ts";
+import type { Matrix } from "../linalg/matrix.ts";
+import type { Linalg } from "../linalg/products.ts";
+import { checkInterrupted, type Control } from "../progress.ts";
+import { type SessionOptions, withSession } from "../runtime/session.ts";
+import type { Calibration } from "./calibration.ts";
+import type { Layer } from "./layers.ts";
+import { addRows, covarianceOf, emptyMoments, type Moments } from "./moments.ts";
+import { patchSize, readOutputs, readPatches, samplePositions } from "./patches.ts";
+
+export interface LayerStatistics {
+  /** Covariance of the layer's input patches, CXY x CXY; null where it was not asked for. */
+  readonly patches: Matrix | null;
+  /** Covariance of the layer's outputs, F x F. */
+  readonly outputs: Matrix;
+  /** Rows that went into the sums. */
+  readonly samples: number;
+  /** Mean variance of one number of a patch. */
+  readonly inputVariance: number;
+}
+
+export interface StatisticsOptions {
+  readonly session: SessionOptions;
+  readonly seed: number;
+  /** Whether a layer's whole patch covariance is wanted, or only that of its outputs. */
+  readonly wantsPatches: (layer: Layer) => boolean;
+}
+
+/** Positions read a layer: enough for a covariance of its patches, and no more. */
+export function sampleTarget(width: number): number {
+  return Math.max(16_384, 4 * width);
+}
+
+interface Sums {
+  readonly layer: Layer;
+  readonly patches: Moments | null;
+  readonly outputs: Moments;
+  inputSum: number;
+  inputSquare: number;
+  inputCount: number;
+}
+
+/** One pass over the calibration images. The result is keyed by the layers' names. */
+export async function collectStatistics(
+  la: Linalg,
+  model: Model,
+  layers: readonly Layer[],
+  calibration: Calibration,
+  options: StatisticsOptions,
+  control: Control,
+): Promise<ReadonlyMap<string, LayerStatistics>> {
+  const sums = layers.map((layer): Sums => {
+    const patches = options.wantsPatches(layer) ? emptyMoments(patchSize(readerOf(layer))) : null;
+    return { layer, patches, outputs: emptyMoments(layer.shape.F), inputSum: 0, inputSquare: 0, inputCount: 0 };
+  });
+  const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
+  const taps = values.filter((value) => value !== calibration.input);
+  await withSession(withOutputs(model, taps), options.session, async (session) => {
+    let done = 0;
+    for await (const batch of calibration.batches()) {
+      checkInterrupted(control);
+      const found = await session.run({ [calibration.input]: batch.input });
+      const at = { ...found, [calibration.input]: batch.input };
+      for (const [index, sum] of sums.entries()) {
+        await addBatch(la, sum, at, batch.indices, calibration.count, options.seed + index);
+      }
+      done += batch.indices.length;
+      control.onProgress?.({ phase: "statistics", done, total: calibration.count });
+    }
+  });
+  return new Map(sums.map((sum) => [sum.layer.name, finish(sum)]));
+}
+
+type Activations = Readonly<Record<string, Parameters<typeof readPatches>[0]>>;
+
+async function addBatch(la: Linalg, sum: Sums, at: Activations, images: Int32Array, count: number, seed: number) {
+  const { layer } = sum;
+  const reader = readerOf(layer);
+  const perImage = Math.ceil(sampleTarget(sum.patches === null ? layer.shape.F : patchSize(reader)) / count);
+  const positions = samplePositions(images, layer.positions, perImage, seed);
+  const patches = readPatches(at[layer.input]!, reader, positions);
+  for (const value of patches.data) {
+    sum.inputSum += value;
+    sum.inputSquare += value * value;
+  }
+  sum.inputCount += patches.data.length;
+  if (sum.patches !== null) await addRows(la, sum.patches, patches);
+  await addRows(la, sum.outputs, readOutputs(at[layer.output]!, layer.op, layer.shape.F, positions));
+}
+
+function finish(sum: Sums): LayerStatistics {
+  const mean = sum.inputSum / Math.max(1, sum.inputCount);
+  return {
+    patches: sum.patches === null ? null : covarianceOf(sum.patches),
+    outputs: covarianceOf(sum.outputs),
+    samples: sum.outputs.count,
+    inputVariance: Math.max(0, sum.inputSquare / Math.max(1, sum.inputCount) - mean * mean),
+  };
+}
+
+/** What reading a layer's patches needs to know. */
+export function readerOf({ op, shape, geometry }: Layer) {
+  return { op, channels: shape.C, geometry };
+}

@@ -1,0 +1,119 @@
+// channel and svd: the weight as a matrix W (F x CXY) of rank r, W~ = P P'W with P the leading eigenvectors of W M W',
+// M the metric's Gram matrix of input patches. P P'W is the best of rank r under ||(W~ - W) M^{1/2}||_F, and its error
+// is the discarded spectrum. For a convolution: Conv X x Y, C -> r, then Conv 1 x 1, r -> F (cost rCXY + rF an output
+// pixel); for a fully connected layer two products (the paper's SVD, section 3.2; cost r(F + C)).
+
+import type { Layer } from "../analyze/layers.ts";
+import { matrix } from "../linalg/matrix.ts";
+import { type Linalg, matmul } from "../linalg/products.ts";
+import { svd as thinSvd } from "../linalg/svd.ts";
+import type { Metric } from "../metric/metric.ts";
+import { leadingEigen } from "./leading.ts";
+import type { Decomposition, Method, Stage, StageShape } from "./method.ts";
+
+function shapes({ shape: { F, C, X, Y } }: Layer, rank: number): readonly [StageShape, StageShape] {
+  return [
+    { dims: [rank, C, X, Y], group: 1, carries: "both" },
+    { dims: [F, rank, 1, 1], group: 1, carries: "none" },
+  ];
+}
+
+function maxRank({ shape: { F, C, X, Y } }: Layer): number {
+  return Math.min(F, C * X * Y);
+}
+
+async function decompose(
+  la: Linalg,
+  layer: Layer,
+  weight: Float32Array,
+  metric: Metric,
+  limit: number,
+): Promise<Decomposition> {
+  const { F, C, X, Y } = layer.shape;
+  const size = C * X * Y;
+  const w = { rows: F, cols: size, data: weight };
+  if (metric.outputGram === null && F > size) return fromShortSide(la, layer, w, limit);
+  const gram = metric.outputGram ?? (await matmul(la, w, w, { transB: true }));
+  const { values, vectors, total } = await leadingEigen(la, gram, limit);
+  const errors = discarded(values, total, limit);
+  return {
+    maxRank: limit,
+    errors,
+    async cut(rank) {
+      const basis = matrix(F, rank);
+      for (let f = 0; f < F; f++) {
+        for (let k = 0; k < rank; k++) basis.data[f * rank + k] = vectors.data[f * vectors.cols + k]!;
+      }
+      const first = await matmul(la, basis, w, { transA: true });
+      return stagesOf(layer, rank, Float32Array.from(first.data), Float32Array.from(basis.data));
+    },
+  };
+}
+
+/** More outputs than inputs under the plain metric: the thin SVD of W itself is the smaller problem. */
+async function fromShortSide(
+  la: Linalg,
+  layer: Layer,
+  w: { rows: number; cols: number; data: Float32Array },
+  limit: number,
+): Promise<Decomposition> {
+  const { u, s, v } = await thinSvd(la, w, { rank: limit });
+  const total = w.data.reduce((sum, x) => sum + x * x, 0);
+  return {
+    maxRank: limit,
+    errors: discarded(
+      s.map((x) => x * x),
+      total,
+      limit,
+    ),
+    async cut(rank) {
+      const first = new Float32Array(rank * w.cols);
+      const second = new Float32Array(w.rows * rank);
+      for (let k = 0; k < rank; k++) {
+        for (let c = 0; c < w.cols; c++) first[k * w.cols + c] = s[k]! * v.data[c * v.cols + k]!;
+        for (let f = 0; f < w.rows; f++) second[f * rank + k] = u.data[f * u.cols + k]!;
+      }
+      return stagesOf(layer, rank, first, second);
+    },
+  };
+}
+
+function stagesOf(
+  layer: Layer,
+  rank: number,
+  first: Float32Array<ArrayBuffer>,
+  second: Float32Array<ArrayBuffer>,
+): readonly Stage[] {
+  const [a, b] = shapes(layer, rank);
+  return [
+    { ...a, weight: first },
+    { ...b, weight: second },
+  ];
+}
+
+/** Relative errors at ranks 0..limit from the leading squared singular values and the sum of all of them. */
+export function discarded(values: Float64Array, total: number, limit: number): Float64Array {
+  const errors = new Float64Array(limit + 1);
+  let left = total;
+  for (let r = 0; r <= limit; r++) {
+    errors[r] = total > 0 ? Math.sqrt(Math.min(1, Math.max(0, left) / total)) : 0;
+    left -= Math.max(0, values[r] ?? 0);
+  }
+  return errors;
+}
+
+export const channel: Method = {
+  name: "channel",
+  refuses: ({ op }) => (op === "Conv" ? null : "not a convolution"),
+  maxRank,
+  stages: shapes,
+  decompose,
+};
+
+export const svd: Method = {
+  name: "svd",
+  refuses: ({ op }) => (op === "Conv" ? "a convolution: see channel" : null),
+  maxRank,
+  stages: shapes,
+  decompose,
+};

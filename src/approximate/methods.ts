@@ -1,0 +1,45 @@
+// The table of methods, and what their stages cost in place of a layer.
+
+import type { Layer } from "../analyze/layers.ts";
+import { LowrankError } from "../errors.ts";
+import { channel, svd } from "./channel.ts";
+import type { Method, MethodName, StageShape } from "./method.ts";
+import { spatial } from "./spatial.ts";
+
+export const METHODS: readonly Method[] = [svd, channel, spatial];
+
+export const METHOD_NAMES: readonly MethodName[] = METHODS.map((method) => method.name);
+
+export interface StageCosts {
+  readonly macs: number;
+  readonly params: number;
+}
+
+/** MACs for one image and parameters of stages that stand for `layer`; its bias is counted as in the layer. */
+export function stageCosts(layer: Layer, stages: readonly StageShape[]): StageCosts {
+  const { op, geometry, positions } = layer;
+  let [rows, columns] = op === "Conv" ? geometry.input : [positions, 1];
+  let macs = 0;
+  let params = layer.bias === null ? 0 : layer.shape.F;
+  for (const { dims, carries } of stages) {
+    if (op === "Conv" && (carries === "both" || carries === "rows")) rows = geometry.output[0];
+    if (op === "Conv" && (carries === "both" || carries === "columns")) columns = geometry.output[1];
+    const weights = dims[0] * dims[1] * dims[2] * dims[3];
+    macs += weights * rows * columns;
+    params += weights;
+  }
+  return { macs, params };
+}
+
+/**
+ * The methods of these names, in the table's order; all of them where no names are given.
+ * @throws LowrankError `bad-option` naming what is not a method
+ */
+export function methodsNamed(names: readonly string[] | undefined): readonly Method[] {
+  if (names === undefined) return METHODS;
+  const unknown = names.find((name) => !METHODS.some((method) => method.name === name));
+  if (unknown !== undefined) {
+    throw new LowrankError("bad-option", `no method is called ${unknown}; there are ${METHOD_NAMES.join(", ")}`);
+  }
+  return METHODS.filter((method) => names.includes(method.name));
+}

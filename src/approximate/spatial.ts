@@ -1,0 +1,193 @@
+// spatial: a kernel X x Y as X x 1 followed by 1 x Y through r channels in between (cost rCX for each pixel of the first
+// stage's output and rFY for each of the second's). With the weight unfolded as U (YF x CX), the first stage is Q'U for
+// Q the leading eigenvectors of U R U', R the metric's Gram matrix of one column of the patch. Under the plain metric
+// the second stage is Q and the error the discarded spectrum; under a metric M on whole patches the second stage is
+// solved exactly for the given first one, for every rank from one Cholesky factorisation.
+
+import type { Layer, WeightShape } from "../analyze/layers.ts";
+import { type Matrix, matrix } from "../linalg/matrix.ts";
+import { type Linalg, matmul } from "../linalg/products.ts";
+import { cholesky, solveLower, solveUpper } from "../linalg/solve.ts";
+import type { Metric } from "../metric/metric.ts";
+import { discarded } from "./channel.ts";
+import { leadingEigen } from "./leading.ts";
+import type { Decomposition, Method, Stage, StageShape } from "./method.ts";
+
+function shapes({ shape: { F, C, X, Y } }: Layer, rank: number): readonly [StageShape, StageShape] {
+  return [
+    { dims: [rank, C, X, 1], group: 1, carries: "rows" },
+    { dims: [F, rank, 1, Y], group: 1, carries: "columns" },
+  ];
+}
+
+async function decompose(
+  la: Linalg,
+  layer: Layer,
+  weight: Float32Array,
+  metric: Metric,
+  limit: number,
+): Promise<Decomposition> {
+  const unfolded = unfold(weight, layer.shape);
+  const column = metric.patches === null ? null : columnGram(metric.patches, layer.shape);
+  const weighted = column === null ? unfolded : await matmul(la, unfolded, column);
+  const gram = await matmul(la, weighted, unfolded, { transB: true });
+  const { values, vectors, total } = await leadingEigen(la, gram, limit);
+  const basis = leadingColumns(vectors, limit);
+  const first = await matmul(la, basis, unfolded, { transA: true });
+  if (metric.patches === null) {
+    const errors = discarded(values, total, limit);
+    return { maxRank: limit, errors, cut: async (rank) => plainStages(layer, rank, first, basis) };
+  }
+  return solveSecond(la, layer, weight, metric.patches, first, limit);
+}
+
+/** U[yF + f, cX + x] = W[f, c, x, y]. */
+function unfold(weight: Float32Array, { F, C, X, Y }: WeightShape): Matrix {
+  const out = matrix(Y * F, C * X);
+  let from = 0;
+  for (let f = 0; f < F; f++) {
+    for (let cx = 0; cx < C * X; cx++) {
+      for (let y = 0; y < Y; y++) out.data[(y * F + f) * C * X + cx] = weight[from++]!;
+    }
+  }
+  return out;
+}
+
+/** R[cx, c'x'] = mean over y of M[cxy, c'x'y]: the Gram matrix of one patch column. */
+function columnGram(patches: Matrix, { C, X, Y }: WeightShape): Matrix {
+  const n = C * X;
+  const out = matrix(n, n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let y = 0; y < Y; y++) sum += patches.data[(i * Y + y) * patches.cols + j * Y + y]!;
+      out.data[i * n + j] = sum / Y;
+    }
+  }
+  return out;
+}
+
+function leadingColumns(vectors: Matrix, count: number): Matrix {
+  const out = matrix(vectors.rows, count);
+  for (let i = 0; i < vectors.rows; i++) {
+    out.data.set(vectors.data.subarray(i * vectors.cols, i * vectors.cols + count), i * count);
+  }
+  return out;
+}
+
+function firstStage(layer: Layer, rank: number, first: Matrix): Stage {
+  const [shape] = shapes(layer, rank);
+  return { ...shape, weight: Float32Array.from(first.data.subarray(0, rank * first.cols)) };
+}
+
+/** The second stage is the basis itself: [f, k, y] = Q[yF + f, k]. */
+function plainStages(layer: Layer, rank: number, first: Matrix, basis: Matrix): readonly Stage[] {
+  const { F, Y } = layer.shape;
+  const second = new Float32Array(F * rank * Y);
+  for (let f = 0; f < F; f++) {
+    for (let k = 0; k < rank; k++) {
+      for (let y = 0; y < Y; y++) second[(f * rank + k) * Y + y] = basis.data[(y * F + f) * basis.cols + k]!;
+    }
+  }
+  return [firstStage(layer, rank, first), { ...shapes(layer, rank)[1], weight: second }];
+}
+
+/**
+ * The features of the second stage are z = B p with B (rY x CXY) holding the first stage's filters once for each column
+ * y. Least squares under M: G V' = B M W', G = B M B'. Rank r uses the first rY rows of B, so the leading block of one
+ * Cholesky factor L serves every rank, and the rows of L^-1 B M W' add up the squared norm that each rank explains.
+ */
+async function solveSecond(
+  la: Linalg,
+  layer: Layer,
+  weight: Float32Array,
+  patches: Matrix,
+  first: Matrix,
+  limit: number,
+): Promise<Decomposition> {
+  const { F, C, X, Y } = layer.shape;
+  const size = C * X * Y;
+  const spread = spreadColumns(first, limit, layer.shape);
+  const w = { rows: F, cols: size, data: weight };
+  const projected = await matmul(la, spread, patches);
+  const gram = await matmul(la, projected, spread, { transB: true });
+  const cross = await matmul(la, projected, w, { transB: true });
+  addRidge(gram);
+  const lower = await cholesky(la, gram);
+  const explained = await solveLower(la, lower, cross);
+  const total = await outputEnergy(la, w, patches);
+  const errors = new Float64Array(limit + 1);
+  let left = total;
+  for (let r = 0; r <= limit; r++) {
+    errors[r] = total > 0 ? Math.sqrt(Math.min(1, Math.max(0, left) / total)) : 0;
+    const rows = explained.data.subarray(r * Y * F, Math.min(r + 1, limit) * Y * F);
+    left -= rows.reduce((sum, value) => sum + value * value, 0);
+  }
+  return {
+    maxRank: limit,
+    errors,
+    async cut(rank) {
+      const n = rank * Y;
+      const solution = await solveUpper(la, leadingBlock(lower, n), leadingRows(explained, n));
+      const second = new Float32Array(F * n);
+      for (let ky = 0; ky < n; ky++) {
+        for (let f = 0; f < F; f++) second[f * n + ky] = solution.data[ky * F + f]!;
+      }
+      return [firstStage(layer, rank, first), { ...shapes(layer, rank)[1], weight: second }];
+    },
+  };
+}
+
+/** B[kY + y, cxy'] = first[k, cx] where y = y', else 0. */
+function spreadColumns(first: Matrix, rank: number, { C, X, Y }: WeightShape): Matrix {
+  const out = matrix(rank * Y, C * X * Y);
+  for (let k = 0; k < rank; k++) {
+    for (let y = 0; y < Y; y++) {
+      const row = (k * Y + y) * out.cols;
+      for (let cx = 0; cx < C * X; cx++) out.data[row + cx * Y + y] = first.data[k * first.cols + cx]!;
+    }
+  }
+  return out;
+}
+
+/** Keeps the Cholesky factor defined where features depend on each other (dead channels). */
+function addRidge(gram: Matrix): void {
+  const n = gram.rows;
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += gram.data[i * n + i]!;
+  const ridge = (trace / n) * 1e-9 || 1;
+  for (let i = 0; i < n; i++) gram.data[i * n + i]! += ridge;
+}
+
+/** tr(W M W'). */
+async function outputEnergy(
+  la: Linalg,
+  w: { rows: number; cols: number; data: Float32Array },
+  patches: Matrix,
+): Promise<number> {
+  const wm = await matmul(la, w, patches);
+  let sum = 0;
+  for (let i = 0; i < wm.data.length; i++) sum += wm.data[i]! * w.data[i]!;
+  return sum;
+}
+
+function leadingBlock(square: Matrix, n: number): Matrix {
+  const out = matrix(n, n);
+  for (let i = 0; i < n; i++) out.data.set(square.data.subarray(i * square.cols, i * square.cols + n), i * n);
+  return out;
+}
+
+function leadingRows(a: Matrix, n: number): Matrix {
+  return { rows: n, cols: a.cols, data: a.data.subarray(0, n * a.cols) };
+}
+
+export const spatial: Method = {
+  name: "spatial",
+  refuses: ({ op, shape: { X, Y } }) => {
+    if (op !== "Conv") return "not a convolution";
+    return X > 1 && Y > 1 ? null : `its kernel is ${X}x${Y}`;
+  },
+  maxRank: ({ shape: { F, C, X, Y } }) => Math.min(C * X, F * Y),
+  stages: shapes,
+  decompose,
+};

@@ -1,0 +1,277 @@
+// The whole pipeline on one page: fold, find the layers, look at images, score every candidate, choose a plan, rewrite and
+// refit layer after layer, then measure what came out on the very file that was written.
+
+import { type Calibration, calibrationOf } from "./analyze/calibration.ts";
+import { type Costs, countCosts } from "./analyze/costs.ts";
+import { imageShape, type ModelInput, resolveInput } from "./analyze/input.ts";
+import { biasVector, findLayers, type Layer } from "./analyze/layers.ts";
+import { methodsNamed } from "./approximate/methods.ts";
+import { sample, split } from "./data/batches.ts";
+import type { Dataset } from "./data/dataset.ts";
+import { type PreprocessOptions, preprocessMetadata } from "./data/preprocess.ts";
+import { LowrankError } from "./errors.ts";
+import type { Model } from "./graph/model.ts";
+import { inferShapes } from "./graph/shapes.ts";
+import { type Linalg, withLinalg } from "./linalg/products.ts";
+import { type Evaluation, evaluate } from "./measure/accuracy.ts";
+import { compareLatency, type Latency } from "./measure/latency.ts";
+import { type LayerTime, timeLayers } from "./measure/layers.ts";
+import type { MetricName } from "./metric/metric.ts";
+import { decodeModel } from "./onnx/decode.ts";
+import { encodeModel } from "./onnx/encode.ts";
+import { checkInterrupted, type Control } from "./progress.ts";
+import { describe } from "./report/describe.ts";
+import type { CompressReport } from "./report/report.ts";
+import { foldBatchNorm } from "./rewrite/fold-batchnorm.ts";
+import { type Refitted, refit } from "./rewrite/refit.ts";
+import { replaceLayer } from "./rewrite/replace-layer.ts";
+import type { SessionOptions } from "./runtime/session.ts";
+import { choosePlan, formatPlan, type Goals, type Plan, readPlan } from "./search/plan.ts";
+import { type ScoredLayer, scoreLayers } from "./search/score.ts";
+
+export interface CompressOptions extends Goals, Control {
+  /** Images like those the model was trained on; labels are used for nothing but the accuracy in the report. */
+  readonly data?: Dataset;
+  /** How images become the model's input; by default what the model's metadata says, else a guess from its shape. */
+  readonly preprocess?: PreprocessOptions;
+  /** Methods that may be used; by default all. */
+  readonly methods?: readonly string[];
+  /** By default covariance where there are images, else frobenius. */
+  readonly metric?: MetricName;
+  /** A plan to carry out in place of a choice by goals: the text that formatPlan makes. */
+  readonly plan?: string;
+  /** How many images to use at most, a seeded sample; by default 1,024. A quarter is kept for measuring. */
+  readonly images?: number;
+  /** By default 0. The same seed, input and options give the same plan and the same bytes. */
+  readonly seed?: number;
+  /** Threads and batch size the result will be used with: latency is measured so. By default ONNX Runtime's, and 1. */
+  readonly threads?: number;
+  readonly batch?: number;
+  /** ONNX Runtime's execution provider. */
+  readonly provider?: string;
+  /** Bytes of the file or files that held the model, where `source` is not those bytes. */
+  readonly inputBytes?: number;
+  /** Names for the report. */
+  readonly names?: { readonly input: string; readonly output: string };
+  /** Writes the result where it can be read back, and reads it back; by default through bytes in memory. */
+  readonly reopen?: (model: Model) => Promise<Reopened>;
+}
+
+/** A written model, read again: this is what gets measured. */
+export interface Reopened {
+  readonly model: Model;
+  /** Bytes of the file or files that hold it. */
+  readonly bytes: number;
+}
+
+export interface Compressed {
+  readonly model: Model;
+  readonly plan: Plan;
+  readonly report: CompressReport;
+}
+
+/** What is known of a model before it is changed. */
+interface Prepared {
+  readonly original: Model;
+  /** The same with BatchNormalization folded into the layers before. */
+  readonly model: Model;
+  readonly folded: number;
+  readonly input: ModelInput;
+  readonly layers: readonly Layer[];
+  readonly costs: Costs;
+}
+
+/** Which images are for choosing and refitting, and which for measuring; both null without data. */
+interface Images {
+  readonly calibration: Calibration | null;
+  readonly measured: Int32Array | null;
+  /** Whether no image serves both ends. */
+  readonly heldOut: boolean;
+  /** Files that could not be read, with the reason. */
+  readonly skipped: Map<string, string>;
+}
+
+interface Measured {
+  readonly latency: readonly Latency[];
+  readonly layerTimes: ReadonlyMap<string, LayerTime>;
+  readonly evaluation: Evaluation | null;
+}
+
+/**
+ * Compresses a model.
+ * @param source a model, or the bytes of an .onnx file
+ * @returns the compressed model, the plan that made it, and the report with everything that was measured
+ * @throws LowrankError `unreachable` where the goals cannot be met, `interrupted`, `bad-model`, `bad-data`, `bad-option`
+ */
+export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
+  checkOptions(options);
+  const original = source instanceof Uint8Array ? await decodeModel(source) : source;
+  const prepared = prepare(original, options);
+  const images = chooseImages(prepared.input, options);
+  const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
+  const { scored, plan, built } = await withLinalg(session, async (la) => {
+    const planned = options.plan === undefined ? undefined : readPlan(options.plan, prepared.layers);
+    const scored = await score(la, prepared, images.calibration, planned, options, session);
+    const plan = planned ?? choosePlan(scored, prepared.costs, options);
+    const built = await build(la, prepared, scored, plan, images.calibration, options, session);
+    return { scored, plan, built };
+  });
+  const written = await (options.reopen ?? throughBytes)(withMetadata(built.model, prepared.input, plan));
+  const measured = await measure(prepared, plan, written.model, images, options);
+  const after = countCosts(written.model, inferShapes(written.model, imageShape(prepared.input, 1)));
+  const report = describe({
+    names: { input: options.names?.input ?? "", output: options.names?.output ?? null },
+    before: { ...prepared.costs, bytes: options.inputBytes ?? (source instanceof Uint8Array ? source : encodeModel(source)).byteLength },
+    after: { ...after, bytes: written.bytes },
+    folded: prepared.folded,
+    plan,
+    scored,
+    refits: built.refits,
+    ...measured,
+    images: {
+      calibration: images.calibration?.count ?? 0,
+      measured: images.measured?.length ?? 0,
+      skipped: images.skipped.size,
+    },
+    batch: prepared.input.batch ?? options.batch ?? 1,
+    threads: options.threads ?? null,
+    notes: notesOf(prepared, images, measured),
+    seed: options.seed ?? 0,
+  });
+  return { model: written.model, plan, report };
+}
+
+function checkOptions({ macs, params, plan, metric, data }: CompressOptions): void {
+  if (macs === undefined && params === undefined && plan === undefined) {
+    throw new LowrankError("bad-option", "say what you want: --macs 0.5, --params 0.5 or --plan FILE");
+  }
+  for (const [name, value] of Object.entries({ macs, params })) {
+    if (value !== undefined && !(value > 0 && value <= 1)) {
+      throw new LowrankError("bad-option", `${name} is a share of the original's, above 0 and up to 1; got ${value}`);
+    }
+  }
+  if (metric === "covariance" && data === undefined) {
+    throw new LowrankError("bad-option", "the covariance metric needs images: give --data");
+  }
+}
+
+/** Folds and counts. Sizes are those of one image. */
+function prepare(original: Model, options: Pick<CompressOptions, "preprocess">): Prepared {
+  const input = resolveInput(original, options.preprocess ?? {});
+  const given = imageShape(input, 1);
+  const { model, folded } = foldBatchNorm(original);
+  const layers = findLayers(model, inferShapes(model, given));
+  return { original, model, folded, input, layers, costs: countCosts(original, inferShapes(original, given)) };
+}
+
+function chooseImages(input: ModelInput, options: CompressOptions): Images {
+  const { data, images = 1024, seed = 0, signal } = options;
+  const skipped = new Map<string, string>();
+  if (data === undefined) return { calibration: null, measured: null, heldOut: true, skipped };
+  if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
+  const all = sample(data, images, seed);
+  // Too few images to spare any: both ends use them all, and the report says so.
+  const heldOut = all.length >= 16;
+  const [measured, rest] = heldOut ? split(all, 0.25, seed) : [all, all];
+  const reading = {
+    batch: input.batch ?? 16,
+    onSkip: (name: string, reason: string) => skipped.set(name, reason),
+    ...(signal && { signal }),
+  };
+  const calibration = calibrationOf(input.name, data, input.preprocess, rest, reading);
+  return { calibration, measured, heldOut, skipped };
+}
+
+function score(
+  la: Linalg,
+  { model, layers }: Prepared,
+  calibration: Calibration | null,
+  planned: Plan | undefined,
+  options: CompressOptions,
+  session: SessionOptions,
+): Promise<readonly ScoredLayer[]> {
+  const methods = methodsNamed(options.methods);
+  const withImages = options.metric === "frobenius" ? null : calibration;
+  return scoreLayers(la, model, layers, withImages, { methods, planned, session, seed: options.seed ?? 0 }, options);
+}
+
+/** Carries out the plan in graph order, so that each refit sees what the layers before it have become. */
+async function build(
+  la: Linalg,
+  { model, layers }: Prepared,
+  scored: readonly ScoredLayer[],
+  plan: Plan,
+  calibration: Calibration | null,
+  options: CompressOptions,
+  session: SessionOptions,
+): Promise<{ model: Model; refits: ReadonlyMap<string, Refitted> }> {
+  const refits = new Map<string, Refitted>();
+  const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
+  let current = model;
+  for (const layer of layers) {
+    const choice = plan.get(layer.name);
+    if (choice === undefined) continue;
+    checkInterrupted(options);
+    options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
+    const stages = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
+    const biased = layer.op !== "MatMul" && (layer.bias !== null || calibration !== null);
+    const replaced = replaceLayer(current, layer, stages, biased ? biasVector(layer) : null);
+    current = replaced.model;
+    if (calibration === null) continue;
+    const fitted = await refit(la, model, layer, replaced, calibration, { session, seed: options.seed ?? 0 }, options);
+    refits.set(layer.name, fitted);
+    current = fitted.model;
+  }
+  options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
+  return { model: current, refits };
+}
+
+function withMetadata(model: Model, { preprocess, name }: ModelInput, plan: Plan): Model {
+  const metadata = new Map(model.metadata).set("lowrank.plan", JSON.stringify(JSON.parse(formatPlan(plan))));
+  if (preprocess !== null) metadata.set("lowrank.preprocess", preprocessMetadata(preprocess));
+  return { ...model, metadata };
+}
+
+async function throughBytes(model: Model): Promise<Reopened> {
+  const bytes = encodeModel(model);
+  return { model: await decodeModel(bytes), bytes: bytes.byteLength };
+}
+
+async function measure(
+  { original, model, input, layers }: Prepared,
+  plan: Plan,
+  written: Model,
+  { measured, skipped }: Images,
+  options: CompressOptions,
+): Promise<Measured> {
+  const { data, threads, batch = 1, provider } = options;
+  const session = { threads, provider, batch };
+  const models = [
+    { name: "original", model: original },
+    { name: "compressed", model: written },
+  ];
+  const inputShapes = imageShape(input, input.batch ?? batch);
+  const latency = await compareLatency(models, { ...session, ...options, inputShapes });
+  const replaced = layers.filter((layer) => plan.has(layer.name));
+  const layerTimes = await timeLayers(model, written, replaced, { ...session, ...options, inputShapes }, options);
+  if (data === undefined || measured === null || input.preprocess === null) {
+    return { latency, layerTimes, evaluation: null };
+  }
+  const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
+  const both = models.map((entry) => entry.model);
+  const evaluation = await evaluate(both, data, input.preprocess, { ...session, ...options, indices: measured, onSkip });
+  return { latency, layerTimes, evaluation };
+}
+
+function notesOf({ input, folded }: Prepared, { heldOut, skipped, calibration }: Images, { latency }: Measured): string[] {
+  const notes = [...input.assumed];
+  if (folded > 0) notes.push(`folded ${folded} BatchNormalization into the layer before`);
+  if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");
+  if (!heldOut) notes.push("too few images to keep some apart: agreement was measured on those used for fitting");
+  if (skipped.size > 0) {
+    const [[name, reason] = ["", ""]] = skipped;
+    notes.push(`${skipped.size} images could not be read, the first: ${name} (${reason})`);
+  }
+  if (latency[1]?.ratio_to_first.decided === false) notes.push("the speed-up is within the noise of the measurement");
+  return notes;
+}

@@ -1,0 +1,50 @@
+// Times single layers: each replaced layer's own part of the network before and after, in turn, at its real input size.
+
+import type { Layer } from "../analyze/layers.ts";
+import { extract } from "../graph/edit.ts";
+import type { Dim, Model } from "../graph/model.ts";
+import { inferShapes } from "../graph/shapes.ts";
+import { checkInterrupted, type Control } from "../progress.ts";
+import { compareLatency, type LatencyOptions } from "./latency.ts";
+
+/** Median milliseconds for one batch. */
+export interface LayerTime {
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface LayerTimesOptions extends Omit<LatencyOptions, "inputShapes"> {
+  /** Shape of the whole model's input. */
+  readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
+}
+
+/** Seconds for one pair: enough for a median of some hundred short runs. */
+const SECONDS = 0.25;
+
+/** @returns times by layer name; layers whose input has no known size are left out */
+export async function timeLayers(
+  before: Model,
+  after: Model,
+  layers: readonly Layer[],
+  options: LayerTimesOptions,
+  control: Control,
+): Promise<ReadonlyMap<string, LayerTime>> {
+  const { inputShapes, ...timing } = options;
+  const shapes = inferShapes(before, inputShapes);
+  const times = new Map<string, LayerTime>();
+  for (const [done, layer] of layers.entries()) {
+    checkInterrupted(control);
+    control.onProgress?.({ phase: "timing layers", done, total: layers.length, note: layer.name });
+    const value = shapes.get(layer.input);
+    if (!value?.shape?.every((dim) => typeof dim === "number")) continue;
+    const input = { name: layer.input, type: value.type ?? "float32", shape: value.shape };
+    const pair = [before, after].map((model, index) => ({
+      name: `${layer.name}, ${index === 0 ? "before" : "after"}`,
+      model: extract(model, [input], [layer.output]),
+    }));
+    const [original, replaced] = await compareLatency(pair, { ...timing, seconds: SECONDS });
+    times.set(layer.name, { before: original!.median_ms, after: replaced!.median_ms });
+  }
+  control.onProgress?.({ phase: "timing layers", done: layers.length, total: layers.length });
+  return times;
+}

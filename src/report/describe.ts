@@ -1,0 +1,95 @@
+// Makes the report out of what a run found. Every figure of the result is of the model as it was read back after writing.
+
+import type { Costs } from "../analyze/costs.ts";
+import type { Layer } from "../analyze/layers.ts";
+import { METHODS, stageCosts } from "../approximate/methods.ts";
+import type { Evaluation } from "../measure/accuracy.ts";
+import type { Latency } from "../measure/latency.ts";
+import type { LayerTime } from "../measure/layers.ts";
+import type { Refitted } from "../rewrite/refit.ts";
+import type { Plan } from "../search/plan.ts";
+import type { ScoredLayer } from "../search/score.ts";
+import type { AccuracyReport, CompressReport, LatencyReport, LayerReport } from "./report.ts";
+
+/** What a run found; models as counted, not as planned. */
+export interface Run {
+  readonly names: { readonly input: string; readonly output: string | null };
+  readonly before: Costs & { readonly bytes: number };
+  readonly after: Costs & { readonly bytes: number };
+  readonly folded: number;
+  readonly plan: Plan;
+  readonly scored: readonly ScoredLayer[];
+  readonly refits: ReadonlyMap<string, Refitted>;
+  readonly latency: readonly Latency[];
+  readonly layerTimes: ReadonlyMap<string, LayerTime>;
+  readonly evaluation: Evaluation | null;
+  readonly images: { readonly calibration: number; readonly measured: number; readonly skipped: number };
+  readonly batch: number;
+  readonly threads: number | null;
+  readonly notes: readonly string[];
+  readonly seed: number;
+}
+
+export function describe(run: Run): CompressReport {
+  const { before, after, evaluation } = run;
+  const pair = evaluation?.models[1]?.versus_first ?? null;
+  return {
+    input: run.names.input,
+    output: run.names.output,
+    macs: { before: before.macs, after: after.macs },
+    params: { before: before.params, after: after.params },
+    bytes: { before: before.bytes, after: after.bytes },
+    latency: describeLatency(run),
+    accuracy: describeAccuracy(evaluation),
+    agreement: pair?.agreement ?? null,
+    agreement_ci95: pair?.agreement_ci95 ?? null,
+    output_error: pair?.output_error ?? null,
+    images: run.images,
+    layers: run.scored.map((scored) => describeLayer(scored, run)),
+    folded: run.folded,
+    notes: run.notes,
+    seed: run.seed,
+  };
+}
+
+function describeLatency({ latency, batch, threads }: Run): LatencyReport {
+  const [original, compressed] = latency;
+  const { speedup, ci95, decided } = compressed!.ratio_to_first;
+  const times = { before_ms: original!.median_ms, after_ms: compressed!.median_ms };
+  return { ...times, speedup, ci95, batch, threads, decided };
+}
+
+function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null {
+  const [original, compressed] = evaluation?.models ?? [];
+  const pair = compressed?.versus_first;
+  if (original?.top1 == null || compressed?.top1 == null || pair?.drop == null || pair.drop_ci95 == null) return null;
+  return { before: original.top1, after: compressed.top1, drop: pair.drop, ci95: pair.drop_ci95 };
+}
+
+function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): LayerReport {
+  const choice = run.plan.get(layer.name);
+  const common = { name: layer.name, op: layer.op, shape: shapeOf(layer), macs_before: layer.macs, params_before: layer.params };
+  if (choice === undefined) {
+    const reason = refused ?? "left alone: the budget is better spent elsewhere";
+    const same = { macs_after: layer.macs, params_after: layer.params, ms_before: null, ms_after: null };
+    return { ...common, ...same, method: null, rank: null, reason, error: null, error_refit: null };
+  }
+  const { method, rank } = choice;
+  const costs = stageCosts(layer, METHODS.find(({ name }) => name === method)!.stages(layer, rank));
+  const time = run.layerTimes.get(layer.name);
+  const candidate = candidates.find((each) => each.method === method && each.rank === rank);
+  return {
+    ...common,
+    method,
+    rank,
+    reason: run.refits.get(layer.name)?.lambda == null ? "approximated" : "approximated, last factor refitted",
+    macs_after: costs.macs,
+    params_after: costs.params,
+    ms_before: time?.before ?? null,
+    ms_after: time?.after ?? null,
+    error: candidate?.error ?? null,
+    error_refit: run.refits.get(layer.name)?.after ?? null,
+  };
+}
+
+const shapeOf = ({ shape: { F, C, X, Y } }: Layer): readonly number[] => [F, C, X, Y];

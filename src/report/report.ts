@@ -1,0 +1,68 @@
+// The report of a compression as plain data: what `lowrank compress --json` prints. The names are part of the command
+// line's contract. Ratios always say what they are of; accuracies are fractions of 1, drops are points (hundredths).
+
+export interface BeforeAfter {
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface LayerReport {
+  readonly name: string;
+  readonly op: string;
+  /** [F, C, X, Y]. */
+  readonly shape: readonly number[];
+  readonly method: string | null;
+  readonly rank: number | null;
+  /** Why the layer is as it is. */
+  readonly reason: string;
+  readonly macs_before: number;
+  readonly macs_after: number;
+  readonly params_before: number;
+  readonly params_after: number;
+  /** Milliseconds of the layer alone for one batch; null where it was not replaced. */
+  readonly ms_before: number | null;
+  readonly ms_after: number | null;
+  /** Relative error of the layer's output that the plan expected, and that was left after the refit on images set aside. */
+  readonly error: number | null;
+  readonly error_refit: number | null;
+}
+
+export interface LatencyReport {
+  readonly before_ms: number;
+  readonly after_ms: number;
+  readonly speedup: number;
+  readonly ci95: readonly [number, number];
+  readonly batch: number;
+  readonly threads: number | null;
+  /** False where the interval of the speed-up contains 1. */
+  readonly decided: boolean;
+}
+
+export interface AccuracyReport extends BeforeAfter {
+  /** Points of top-1: 100 * (before - after). */
+  readonly drop: number;
+  readonly ci95: readonly [number, number];
+}
+
+export interface CompressReport {
+  readonly input: string;
+  readonly output: string | null;
+  readonly macs: BeforeAfter;
+  readonly params: BeforeAfter;
+  readonly bytes: BeforeAfter;
+  readonly latency: LatencyReport;
+  readonly accuracy: AccuracyReport | null;
+  /** Share of images with the same top answer; null without images or without classes. */
+  readonly agreement: number | null;
+  readonly agreement_ci95: readonly [number, number] | null;
+  /** ||y~ - y|| / ||y|| over all outputs; null without images. */
+  readonly output_error: number | null;
+  /** Images used to choose and refit, images measured on, images that could not be read. */
+  readonly images: { readonly calibration: number; readonly measured: number; readonly skipped: number };
+  readonly layers: readonly LayerReport[];
+  /** BatchNormalizations that were folded into the layer before. */
+  readonly folded: number;
+  /** Things the user should know, one sentence each. */
+  readonly notes: readonly string[];
+  readonly seed: number;
+}

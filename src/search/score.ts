@@ -1,0 +1,132 @@
+// Scores every candidate of every layer: statistics of the layer's inputs give the metric, the metric the decomposition,
+// the decomposition the error at each rank. Layers are taken a group at a time, so that their statistics never take more
+// memory than a bound.
+
+import type { Calibration } from "../analyze/calibration.ts";
+import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import { collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
+import type { Decomposition, Method, MethodName } from "../approximate/method.ts";
+import type { Model } from "../graph/model.ts";
+import type { Linalg } from "../linalg/products.ts";
+import { covariance } from "../metric/covariance.ts";
+import { frobenius, type Metric } from "../metric/metric.ts";
+import { checkInterrupted, type Control } from "../progress.ts";
+import type { SessionOptions } from "../runtime/session.ts";
+import { type Candidate, candidateRanks, candidatesOf } from "./candidates.ts";
+
+export interface ScoredLayer {
+  readonly layer: Layer;
+  readonly candidates: readonly Candidate[];
+  readonly decompositions: ReadonlyMap<MethodName, Decomposition>;
+  /** Why nothing can be tried; null where there are candidates. */
+  readonly refused: string | null;
+}
+
+export interface ScoreOptions {
+  readonly session: SessionOptions;
+  readonly seed: number;
+  readonly methods: readonly Method[];
+  /** Where a plan is given, the only ranks that will be cut. */
+  readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: number }>;
+}
+
+/** Statistics of one group of layers take at most this many bytes. */
+const GROUP_BYTES = 512 * 2 ** 20;
+
+/** @param calibration null for the plain metric, which needs no images */
+export async function scoreLayers(
+  la: Linalg,
+  model: Model,
+  layers: readonly Layer[],
+  calibration: Calibration | null,
+  options: ScoreOptions,
+  control: Control,
+): Promise<readonly ScoredLayer[]> {
+  const scored = new Map<string, ScoredLayer>();
+  const open: Layer[] = [];
+  for (const layer of layers) {
+    const refused = layer.refused ?? whyNoMethod(layer, options);
+    if (refused === null) open.push(layer);
+    else scored.set(layer.name, { layer, candidates: [], decompositions: new Map(), refused });
+  }
+  let done = 0;
+  for (const group of groups(open, options)) {
+    const statistics = await groupStatistics(la, model, group, calibration, options, control);
+    for (const layer of group) {
+      checkInterrupted(control);
+      control.onProgress?.({ phase: "factoring", done, total: open.length, note: layer.name });
+      scored.set(layer.name, await scoreLayer(la, layer, statistics?.get(layer.name) ?? null, options));
+      done++;
+    }
+  }
+  control.onProgress?.({ phase: "factoring", done, total: open.length });
+  return layers.map((layer) => scored.get(layer.name)!);
+}
+
+/** The methods that have at least one rank to try on the layer (the planned one where there is a plan). */
+export function methodsFor(layer: Layer, { methods, planned }: Pick<ScoreOptions, "methods" | "planned">): readonly Method[] {
+  const fitting = methods.filter((method) => method.refuses(layer) === null);
+  if (planned === undefined) return fitting.filter((method) => candidateRanks(layer, method).length > 0);
+  return fitting.filter((method) => planned.get(layer.name)?.method === method.name);
+}
+
+function whyNoMethod(layer: Layer, options: ScoreOptions): string | null {
+  if (methodsFor(layer, options).length > 0) return null;
+  if (options.planned !== undefined) return "not in the plan";
+  const fitting = options.methods.filter((method) => method.refuses(layer) === null);
+  if (fitting.length > 0) return "no rank is cheaper than the layer";
+  return options.methods.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
+}
+
+/** Only a method that splits the patch needs the covariance of whole patches. */
+function wantsPatches(layer: Layer, options: ScoreOptions): boolean {
+  return methodsFor(layer, options).some((method) => method.name === "spatial");
+}
+
+function* groups(layers: readonly Layer[], options: ScoreOptions): Generator<readonly Layer[]> {
+  let group: Layer[] = [];
+  let bytes = 0;
+  for (const layer of layers) {
+    const { F, C, X, Y } = layer.shape;
+    const size = 8 * (F * F + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
+    if (group.length > 0 && bytes + size > GROUP_BYTES) {
+      yield group;
+      [group, bytes] = [[], 0];
+    }
+    group.push(layer);
+    bytes += size;
+  }
+  if (group.length > 0) yield group;
+}
+
+async function groupStatistics(
+  la: Linalg,
+  model: Model,
+  group: readonly Layer[],
+  calibration: Calibration | null,
+  options: ScoreOptions,
+  control: Control,
+): Promise<ReadonlyMap<string, LayerStatistics> | null> {
+  if (calibration === null) return null;
+  const { session, seed } = options;
+  const wants = (layer: Layer) => wantsPatches(layer, options);
+  return collectStatistics(la, model, group, calibration, { session, seed, wantsPatches: wants }, control);
+}
+
+async function scoreLayer(
+  la: Linalg,
+  layer: Layer,
+  statistics: LayerStatistics | null,
+  options: ScoreOptions,
+): Promise<ScoredLayer> {
+  const metric: Metric = statistics === null ? frobenius : await covariance(la, layer, statistics);
+  const decompositions = new Map<MethodName, Decomposition>();
+  const candidates: Candidate[] = [];
+  for (const method of methodsFor(layer, options)) {
+    const limit = options.planned?.get(layer.name)?.rank ?? candidateRanks(layer, method).at(-1)!;
+    const decomposition = await method.decompose(la, layer, weightMatrix(layer), metric, limit);
+    decompositions.set(method.name, decomposition);
+    candidates.push(...candidatesOf(layer, method, decomposition));
+  }
+  return { layer, candidates, decompositions, refused: null };
+}

@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { biasVector, findLayers, weightMatrix } from "../../src/analyze/layers.ts";
+import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
+import { countCosts } from "../../src/analyze/costs.ts";
+import type { Model } from "../../src/graph/model.ts";
+import { int, model, node, valueInfo } from "../../src/graph/build.ts";
+import { inferShapes } from "../../src/graph/shapes.ts";
+import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
+import { frobenius } from "../../src/metric/metric.ts";
+import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
+import { float32, runOnce } from "../../src/runtime/session.ts";
+import { type ConvCase, convModel, normal, normalTensor, relativeDifference } from "../support/nets.ts";
+
+let la: Linalg;
+beforeAll(async () => {
+  la = await openLinalg({});
+});
+afterAll(() => closeLinalg(la));
+
+const CASES: Record<string, ConvCase> = {
+  plain: {},
+  "strided, uneven": { strides: [2, 3], size: [13, 14] },
+  dilated: { dilations: [2, 3], pads: [2, 3, 2, 3] },
+  "asymmetric padding": { pads: [0, 2, 1, 0] },
+  "no padding": { pads: [0, 0, 0, 0] },
+  "SAME_UPPER, stride 2": { auto_pad: "SAME_UPPER", strides: [2, 2], size: [10, 7] },
+  "SAME_LOWER, stride 2": { auto_pad: "SAME_LOWER", strides: [2, 2], size: [10, 7] },
+  VALID: { auto_pad: "VALID" },
+  "5x3 kernel": { kernel: [5, 3], pads: [2, 1, 2, 1] },
+  "even kernel": { kernel: [2, 4], pads: [0, 1, 1, 2] },
+  "without bias": { bias: false },
+  "more outputs than inputs": { F: 40, C: 2 },
+  "one channel": { C: 1, F: 64 },
+};
+
+async function replaceFully(source: Model, shape: Record<string, number[]>, methodName: string) {
+  const [layer] = findLayers(source, inferShapes(source, shape));
+  const method = METHODS.find(({ name }) => name === methodName)!;
+  const rank = method.maxRank(layer!);
+  const made = await method.decompose(la, layer!, weightMatrix(layer!), frobenius, rank);
+  const bias = layer!.bias === null ? null : biasVector(layer!);
+  return { layer: layer!, stages: await made.cut(rank), made, bias };
+}
+
+for (const [name, one] of Object.entries(CASES)) {
+  for (const method of ["channel", "spatial"]) {
+    test(`${method} at full rank gives the same outputs: ${name}`, async () => {
+      const source = convModel({ ...one, F: one.F ?? 24 });
+      const [C, H, W] = [one.C ?? 6, ...(one.size ?? [11, 9])];
+      const shape = { x: [2, C, H, W] };
+      const { layer, stages, bias } = await replaceFully(source, { x: [1, C, H, W] }, method);
+      expect(["tiny: 432 weights", null]).toContain(layer.refused?.startsWith("tiny") ? "tiny: 432 weights" : layer.refused);
+      const feeds = { x: float32(shape.x, normal(2 * C * H * W, 5)) };
+      const before = (await runOnce(source, feeds)).y!;
+      const replaced = replaceLayer(source, layer, stages, bias);
+      const after = (await runOnce(replaced.model, feeds)).y!;
+      expect(after.dims).toEqual(before.dims);
+      expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
+      const counted = countCosts(replaced.model, inferShapes(replaced.model, { x: [1, C, H, W] }));
+      expect(counted.macs).toBe(stageCosts(layer, stages).macs);
+    });
+  }
+}
+
+test("an SAME padding stays exact at another input size than it was analysed at", async () => {
+  const source = convModel({ auto_pad: "SAME_UPPER", strides: [2, 2], size: [10, 7] });
+  const free: Model = {
+    ...source,
+    graph: { ...source.graph, inputs: [valueInfo("x", "float32", ["N", 6, "H", "W"])] },
+  };
+  const { layer, stages, bias } = await replaceFully(free, { x: [1, 6, 10, 7] }, "spatial");
+  const feeds = { x: float32([1, 6, 9, 12], normal(6 * 9 * 12, 5)) };
+  const before = (await runOnce(free, feeds)).y!;
+  const after = (await runOnce(replaceLayer(free, layer, stages, bias).model, feeds)).y!;
+  expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
+});
+
+function dense(op: "Gemm" | "MatMul", options: { transB?: boolean; alpha?: number; beta?: number; opset?: number; bias?: boolean }): Model {
+  const { transB = false, bias = op === "Gemm" } = options;
+  const attributes =
+    op === "MatMul"
+      ? {}
+      : {
+          transB: int(transB ? 1 : 0),
+          ...(options.alpha && { alpha: { kind: "float", value: options.alpha } as const }),
+          ...(options.beta && { beta: { kind: "float", value: options.beta } as const }),
+        };
+  return model({
+    inputs: [valueInfo("x", "float32", ["N", 40])],
+    outputs: [valueInfo("y", "float32", ["N", 24])],
+    nodes: [node(op, bias ? ["x", "w", "b"] : ["x", "w"], ["y"], attributes, "fc")],
+    initializers: [normalTensor("w", transB ? [24, 40] : [40, 24], 3), ...(bias ? [normalTensor("b", [24], 4)] : [])],
+    ...(options.opset && { opset: options.opset }),
+  });
+}
+
+const DENSE = {
+  "Gemm, transB": dense("Gemm", { transB: true }),
+  Gemm: dense("Gemm", {}),
+  "Gemm with alpha and beta": dense("Gemm", { transB: true, alpha: 0.5, beta: 2 }),
+  "Gemm at opset 9": dense("Gemm", { transB: true, opset: 9 }),
+  "Gemm without bias": dense("Gemm", { bias: false }),
+  MatMul: dense("MatMul", {}),
+};
+
+for (const [name, source] of Object.entries(DENSE)) {
+  test(`svd at full rank gives the same outputs: ${name}`, async () => {
+    const { layer, stages, bias } = await replaceFully(source, { x: [1, 40] }, "svd");
+    expect(layer.refused).toBeNull();
+    const feeds = { x: float32([3, 40], normal(120, 5)) };
+    const before = (await runOnce(source, feeds)).y!;
+    const after = (await runOnce(replaceLayer(source, layer, stages, bias).model, feeds)).y!;
+    expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
+  });
+}
