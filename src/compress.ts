@@ -226,9 +226,9 @@ async function build(
   return { model: current, refits };
 }
 
-function withMetadata(model: Model, { preprocess, name }: ModelInput, plan: Plan): Model {
+function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Model {
   const metadata = new Map(model.metadata).set("lowrank.plan", JSON.stringify(JSON.parse(formatPlan(plan))));
-  if (preprocess !== null) metadata.set("lowrank.preprocess", preprocessMetadata(preprocess));
+  if (preprocess !== null) metadata.set(...preprocessMetadata(preprocess));
   return { ...model, metadata };
 }
 

@@ -84,7 +84,7 @@ async function product(
   const session = await gemm(la, types, transA, transB);
   const feed = (m: AnyMatrix, type: ElementType) => ({ type, dims: [m.rows, m.cols], data: m.data });
   const { c } = await session.run({ a: feed(a, types[0]), b: feed(b, types[1]) });
-  return matrix(rows, cols, c!.data as Float64Array);
+  return matrix(rows, cols, c!.data as Float64Array<ArrayBuffer>);
 }
 
 const typeOf = ({ data }: AnyMatrix): ElementType => (data instanceof Float32Array ? "float32" : "float64");

@@ -7,7 +7,7 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { addMoments, addPairs, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
-import { patchSize, type Reader, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
+import { patchSize, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
 import { extract } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import { floats } from "../graph/tensor.ts";
@@ -18,7 +18,8 @@ import { checkInterrupted, type Control } from "../progress.ts";
 import { type Session, type SessionOptions, withSession } from "../runtime/session.ts";
 import { type Replaced, setFactor } from "./replace-layer.ts";
 
-const LAMBDAS = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1];
+/** Infinity leaves the factor as it is and takes only the bias, which absorbs the mean of what was cut away. */
+const LAMBDAS = [Number.POSITIVE_INFINITY, 1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
 
 /** One image in this many is set aside to choose lambda. */
 const VALIDATION_EVERY = 5;
@@ -131,11 +132,7 @@ interface Solution {
 
 /** X = X0 + (G + lambda mean(diag G) I)^-1 (B - G X0), with G, B centred where there is a bias to take the mean. */
 async function solve(la: Linalg, sums: PairMoments, start: Matrix, lambda: number, centred: boolean): Promise<Solution> {
-  const { gram, cross } = centred ? centre(sums) : { gram: sums.square, cross: sums.cross };
-  const explained = await matmul(la, gram, start);
-  const residual = { ...cross, data: cross.data.map((value, i) => value - explained.data[i]!) };
-  const change = await ridge(la, gram, residual, lambda);
-  const factor = { ...start, data: start.data.map((value, i) => value + change.data[i]!) };
+  const factor = Number.isFinite(lambda) ? await nearest(la, sums, start, lambda, centred) : start;
   const F = start.cols;
   const bias = new Float64Array(F);
   if (centred) {
@@ -146,6 +143,14 @@ async function solve(la: Linalg, sums: PairMoments, start: Matrix, lambda: numbe
     }
   }
   return { factor, bias };
+}
+
+async function nearest(la: Linalg, sums: PairMoments, start: Matrix, lambda: number, centred: boolean): Promise<Matrix> {
+  const { gram, cross } = centred ? centre(sums) : { gram: sums.square, cross: sums.cross };
+  const explained = await matmul(la, gram, start);
+  const residual = { ...cross, data: cross.data.map((value, i) => value - explained.data[i]!) };
+  const change = await ridge(la, gram, residual, lambda);
+  return { ...start, data: start.data.map((value, i) => value + change.data[i]!) };
 }
 
 /** G - n mu mu' and B - n mu nu', mu and nu the means of z and y. */

@@ -1,0 +1,101 @@
+// Images as a data set: so many, some with labels, each decoded when it is asked for.
+
+import { resizePixels } from "#platform";
+import { LowrankError } from "../errors.ts";
+
+/** An 8-bit image: height x width x channels, row-major, RGB or grey. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 1 | 3;
+  readonly data: Uint8Array;
+}
+
+/**
+ * How an image of another size is brought to the wanted one: "stretch" changes its proportions, "cover" resizes the
+ * shorter side to 8/7 of the wanted one (256 for 224) and cuts the middle out, as is the custom for ImageNet.
+ */
+export type Fit = "stretch" | "cover";
+
+export interface Wanted {
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 1 | 3;
+  readonly fit: Fit;
+}
+
+export interface Dataset {
+  readonly size: number;
+  /** Names of the classes in the order of their labels; null without labels or names. */
+  readonly classes: readonly string[] | null;
+  /** A class index for each image; null without labels. */
+  readonly labels: Int32Array | null;
+  /** Files that were passed over because they are not images. */
+  readonly ignored: readonly string[];
+  /** The image's file, or its number. */
+  name(index: number): string;
+  /** @throws where the image cannot be read */
+  load(index: number, wanted: Wanted): Promise<Pixels>;
+}
+
+export interface Arrays {
+  /** Bytes of all images, [N, H, W, C] row-major with C = 1 or 3. */
+  readonly x: Uint8Array;
+  readonly shape: readonly [number, number, number, number];
+  /** A class index for each image. */
+  readonly y?: ArrayLike<number> | undefined;
+  readonly classes?: readonly string[];
+}
+
+/**
+ * A data set of images that are in memory.
+ * @throws LowrankError `bad-data` where sizes disagree
+ */
+export function datasetFromArrays({ x, shape, y, classes }: Arrays): Dataset {
+  const [count, height, width, channels] = shape;
+  const each = height * width * channels;
+  if (channels !== 1 && channels !== 3) throw bad(`images have ${channels} channels; expected 1 or 3`);
+  if (x.length !== count * each) throw bad(`${x.length} bytes are not the ${count * each} that [${shape}] needs`);
+  if (y !== undefined && y.length !== count) throw bad(`${count} images but ${y.length} labels`);
+  const pixels = (index: number): Pixels => {
+    return { width, height, channels, data: x.subarray(index * each, (index + 1) * each) };
+  };
+  return {
+    size: count,
+    classes: classes ?? null,
+    labels: y === undefined ? null : Int32Array.from(y),
+    ignored: [],
+    name: (index) => `image ${index}`,
+    async load(index, wanted) {
+      const own = pixels(index);
+      const fits = own.width === wanted.width && own.height === wanted.height && own.channels === wanted.channels;
+      return fits ? own : resizePixels(own, wanted);
+    },
+  };
+}
+
+/** An image file that is read and decoded when asked for. */
+export interface ImageFile {
+  readonly name: string;
+  readonly label: number | null;
+  decode(wanted: Wanted): Promise<Pixels>;
+}
+
+/** A data set of image files; labels where every file has one. */
+export function datasetFromFiles(
+  files: readonly ImageFile[],
+  classes: readonly string[] | null,
+  ignored: readonly string[],
+): Dataset {
+  const labelled = classes !== null && files.every(({ label }) => label !== null);
+  return {
+    size: files.length,
+    classes: labelled ? classes : null,
+    labels: labelled ? Int32Array.from(files, ({ label }) => label!) : null,
+    ignored,
+    name: (index) => files[index]!.name,
+    load: (index, wanted) => files[index]!.decode(wanted),
+  };
+}
+
+const bad = (message: string) => new LowrankError("bad-data", message);

@@ -1,0 +1,91 @@
+// What a browser does for the library: fetching and image decoding. platform.node.ts has the same names.
+
+import { LowrankError } from "../errors.ts";
+import type { Model } from "../graph/model.ts";
+import { decodeModel } from "../onnx/decode.ts";
+import { checkLocation } from "../onnx/external.ts";
+import { type Dataset, datasetFromFiles, type ImageFile, type Pixels, type Wanted } from "./dataset.ts";
+
+/** Fetches a model, and the files beside it that hold its large constants. */
+export async function readModelFile(url: string): Promise<Model> {
+  const fetched = async (address: URL) => {
+    const response = await fetch(address);
+    if (!response.ok) throw new LowrankError("bad-model", `${address}: ${response.status} ${response.statusText}`);
+    return new Uint8Array(await response.arrayBuffer());
+  };
+  const base = new URL(url, globalThis.location?.href);
+  const beside = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  return decodeModel(await fetched(base), {
+    file: url,
+    external: {
+      async read(location, offset, length) {
+        const name = checkLocation(location);
+        if (!beside.has(name)) beside.set(name, fetched(new URL(name, base)));
+        const bytes = await beside.get(name)!;
+        return bytes.subarray(offset, length === undefined ? undefined : offset + length);
+      },
+    },
+  });
+}
+
+/** Image files that a page was given: those from folders (webkitRelativePath) have their folder as class. */
+export async function openDataset(files: readonly File[]): Promise<Dataset> {
+  const images = files.filter(({ type }) => type.startsWith("image/"));
+  const ignored = files.filter((file) => !images.includes(file)).map(({ name }) => name);
+  if (images.length === 0) throw new LowrankError("bad-data", "none of these files is an image");
+  const folder = ({ webkitRelativePath }: File) => webkitRelativePath.split("/").at(-2) ?? "";
+  const depth = Math.max(...images.map(({ webkitRelativePath }) => webkitRelativePath.split("/").length));
+  const classes = depth > 2 ? [...new Set(images.map(folder))].sort() : null;
+  const entries = images.map((file): ImageFile => {
+    const label = classes === null ? null : classes.indexOf(folder(file));
+    return { name: file.webkitRelativePath || file.name, label, decode: (wanted) => decode(file, wanted) };
+  });
+  return datasetFromFiles(entries, classes, ignored);
+}
+
+async function decode(source: ImageBitmapSource, wanted: Wanted): Promise<Pixels> {
+  const bitmap = await createImageBitmap(source);
+  try {
+    return draw(bitmap, bitmap.width, bitmap.height, wanted);
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** Brings pixels to another size or number of channels. */
+export async function resizePixels({ width, height, channels, data }: Pixels, wanted: Wanted): Promise<Pixels> {
+  const rgba = new Uint8ClampedArray(4 * width * height);
+  for (let p = 0; p < width * height; p++) {
+    for (let c = 0; c < 3; c++) rgba[4 * p + c] = data[p * channels + Math.min(c, channels - 1)]!;
+    rgba[4 * p + 3] = 255;
+  }
+  return decode(new ImageData(rgba, width, height), wanted);
+}
+
+function draw(image: CanvasImageSource, w: number, h: number, { width, height, channels, fit }: Wanted): Pixels {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.imageSmoothingQuality = "high";
+  context.fillRect(0, 0, width, height);
+  const right = w === width && h === height;
+  const scale = right || fit === "stretch" ? null : Math.max(((8 / 7) * width) / w, ((8 / 7) * height) / h);
+  const [dw, dh] = scale === null ? [width, height] : [w * scale, h * scale];
+  context.drawImage(image, (width - dw) / 2, (height - dh) / 2, dw, dh);
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const data = new Uint8Array(width * height * channels);
+  for (let p = 0; p < width * height; p++) {
+    const [r, g, b] = [rgba[4 * p]!, rgba[4 * p + 1]!, rgba[4 * p + 2]!];
+    if (channels === 1) data[p] = Math.round(0.299 * r + 0.587 * g + 0.114 * b);
+    else data.set([r, g, b], 3 * p);
+  }
+  return { width, height, channels, data };
+}
+
+function noFiles(): never {
+  throw new LowrankError("unsupported", "a browser cannot write files: use encodeModel and offer the bytes");
+}
+
+export const readModelFiles = noFiles;
+export const writeModelFile = noFiles;
+export const stageModelFile = noFiles;
+export const writeAtomically = noFiles;

@@ -1,0 +1,130 @@
+// What a model is made of, without running it: its layers, what they cost, and which methods can be tried on each.
+
+import { countCosts, nodeMacs } from "../analyze/costs.ts";
+import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import { findLayers, type Layer, layersWithoutConstantWeight } from "../analyze/layers.ts";
+import type { MethodName } from "../approximate/method.ts";
+import { METHODS } from "../approximate/methods.ts";
+import type { PreprocessOptions } from "../data/preprocess.ts";
+import { LowrankError } from "../errors.ts";
+import type { Dim, Model } from "../graph/model.ts";
+import { inferShapes, type Shapes } from "../graph/shapes.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { methodsFor } from "../search/score.ts";
+
+export interface InspectionLayer {
+  /** As in a plan. */
+  readonly name: string;
+  readonly op: string;
+  /** [F, C, X, Y]; null where the weight is not constant. */
+  readonly shape: readonly number[] | null;
+  /** Multiply-accumulates for one image. */
+  readonly macs: number;
+  readonly params: number;
+  /** Share of the network's MACs, 0..1. */
+  readonly macs_share: number;
+  /** Methods that have at least one rank cheaper than the layer. */
+  readonly methods: readonly MethodName[];
+  /** Why there are no methods; null where there are. */
+  readonly reason: string | null;
+}
+
+/** What `lowrank inspect --json` prints. */
+export interface Inspection {
+  /** In graph order, as they are after BatchNormalization has been folded into them. */
+  readonly layers: readonly InspectionLayer[];
+  /** Of the whole network, MACs for one image. */
+  readonly macs: number;
+  readonly params: number;
+  /** Of the file or files that hold the model. */
+  readonly bytes: number;
+  /** The image input, its shape for one image. */
+  readonly input: { readonly name: string; readonly shape: readonly Dim[] | null };
+  readonly notes: readonly string[];
+}
+
+export interface InspectOptions {
+  readonly preprocess?: PreprocessOptions;
+  /** Bytes of the file or files that held the model; by default what it takes when encoded. */
+  readonly bytes?: number;
+}
+
+/** Height and width for counting MACs where the model leaves them free and nothing was said. */
+const ASSUMED_SIZE = "224";
+
+/**
+ * Describes a model without running it.
+ * @throws LowrankError `bad-model` where it has no input or a weight contradicts its node, `bad-option` where options and
+ * input disagree
+ */
+export function inspect(model: Model, options: InspectOptions = {}): Inspection {
+  const { input, notes } = sizedInput(model, options.preprocess ?? {});
+  const given = imageShape(input, 1);
+  const shapes = inferShapes(model, given);
+  const { macs, params } = countCosts(model, shapes);
+  const { model: plain, folded } = foldBatchNorm(model);
+  const layers = findLayers(plain, inferShapes(plain, given)).map((layer) => describeLayer(layer, macs));
+  const listed = [...layers, ...otherLayers(plain, inferShapes(plain, given), macs)];
+  const order = graphOrder(plain);
+  return {
+    layers: listed.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0)),
+    macs,
+    params,
+    bytes: options.bytes ?? encodeModel(model).byteLength,
+    input: { name: input.name, shape: given[input.name] ?? input.info.shape },
+    notes: folded === 0 ? notes : [...notes, foldNote(folded)],
+  };
+}
+
+function foldNote(folded: number): string {
+  return `${folded} BatchNormalization can be folded into the layer before; layers are shown as they are then`;
+}
+
+/** The input, at an assumed size where it leaves height or width free and none was given. */
+function sizedInput(model: Model, preprocess: PreprocessOptions): { input: ModelInput; notes: readonly string[] } {
+  try {
+    return { input: resolveInput(model, preprocess), notes: [] };
+  } catch (error) {
+    const sizeMissing = error instanceof LowrankError && error.code === "bad-option" && preprocess.size === undefined;
+    if (!sizeMissing) throw error;
+    const input = resolveInput(model, { ...preprocess, size: ASSUMED_SIZE });
+    const shape = (imageShape(input, 1)[input.name] ?? []).join("x");
+    return { input, notes: [`the input leaves its height or width free: counted for ${shape}; give --size for another`] };
+  }
+}
+
+function describeLayer(layer: Layer, total: number): InspectionLayer {
+  const { name, op, macs, params, refused } = layer;
+  const { F, C, X, Y } = layer.shape;
+  const methods = refused === null ? methodsFor(layer, { methods: METHODS }).map((method) => method.name) : [];
+  const reason = methods.length > 0 ? null : (refused ?? whyNone(layer));
+  return { name, op, shape: [F, C, X, Y], macs, params, macs_share: shareOf(macs, total), methods, reason };
+}
+
+function whyNone(layer: Layer): string {
+  if (METHODS.some((method) => method.refuses(layer) === null)) return "no rank is cheaper than the layer";
+  return METHODS.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
+}
+
+/** Products whose weight is computed or comes from outside. */
+function otherLayers(model: Model, shapes: Shapes, total: number): readonly InspectionLayer[] {
+  const nodes = new Map(model.graph.nodes.map((node) => [node.name || (node.outputs[0] ?? ""), node]));
+  return layersWithoutConstantWeight(model).map(({ name, op, reason }) => {
+    const node = nodes.get(name);
+    const macs = node === undefined ? 0 : nodeMacs(node, shapes);
+    return { name, op, shape: null, macs, params: 0, macs_share: shareOf(macs, total), methods: [], reason };
+  });
+}
+
+/** Where each node stands, by its name and by its first output's. */
+function graphOrder(model: Model): ReadonlyMap<string, number> {
+  const order = new Map<string, number>();
+  for (const [index, { name, outputs }] of model.graph.nodes.entries()) {
+    if (outputs[0] !== undefined) order.set(outputs[0], index);
+    if (name !== "") order.set(name, index);
+  }
+  return order;
+}
+
+const shareOf = (macs: number, total: number): number => (total === 0 ? 0 : macs / total);

@@ -1,0 +1,206 @@
+// The run as text for a terminal: what was gained, what it cost, and what became of every layer.
+
+import { type Cell, type Column, type Ink, indent, plainInk, plural, shortName, table, wrap } from "./format.ts";
+import { accuracy, bytes, count, digits, interval, milliseconds, percent, printable } from "./format.ts";
+import type { Inspection, InspectionLayer } from "./inspect.ts";
+import type { BeforeAfter, CompressReport, LatencyReport, LayerReport } from "./report.ts";
+
+const REASON_WIDTH = 44;
+const NOTE_WIDTH = 96;
+
+/** The report of `compress`. */
+export function compressText(report: CompressReport, ink: Ink = plainInk): string {
+  const files = [report.input, report.output].filter((name) => name !== null && name !== "").map((name) => printable(name!));
+  const blocks = [
+    files.length === 0 ? "" : ink.bold(files.join(" -> ")),
+    `${speedLine(report.latency, ink)}\n${sizeLines(report)}\n${answerLines(report).join("\n")}`.trimEnd(),
+    report.layers.length === 0 ? "" : layerTable(report.layers, ink),
+    notes(report.notes, ink),
+  ];
+  return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
+}
+
+function speedLine({ speedup, ci95, decided, before_ms, after_ms, batch, threads }: LatencyReport, ink: Ink): string {
+  const times = `${milliseconds(before_ms)} -> ${milliseconds(after_ms)}`;
+  const how = `batch ${batch}${threads === null ? "" : `, ${plural(threads, "thread")}`}`;
+  const ratio = `${digits(speedup)}x`;
+  const range = interval(ci95, digits);
+  if (!decided) return `No difference in speed that could be measured: ${ratio} (${range}), ${times}, ${how}`;
+  const headline = speedup >= 1 ? ink.good(`${ratio} faster`) : ink.bad(`Slower: ${ratio} the speed`);
+  return `${ink.bold(headline)} (${range}): ${times}, ${how}`;
+}
+
+function sizeLines({ macs, params, bytes: size }: CompressReport): string {
+  const line = (name: string, { before, after }: BeforeAfter, format: (value: number) => string, word: string) =>
+    `${name.padEnd(11)} ${format(before)} -> ${format(after)}${after > 0 ? ` (${ratioOf(before / after, word)})` : ""}`;
+  return [
+    line("MACs", macs, count, "fewer"),
+    line("parameters", params, count, "fewer"),
+    line("file", size, bytes, "smaller"),
+  ].join("\n");
+}
+
+function ratioOf(ratio: number, word: string): string {
+  if (digits(ratio) === "1.00") return "the same";
+  return ratio > 1 ? `${digits(ratio)}x ${word}` : `${digits(1 / ratio)}x ${word === "fewer" ? "more" : "larger"}`;
+}
+
+function answerLines(report: CompressReport): string[] {
+  const { accuracy: top1, agreement, agreement_ci95, output_error, images } = report;
+  const lines: string[] = [];
+  if (top1 !== null) {
+    const drop = `drop ${top1.drop.toFixed(2)} points (${interval(top1.ci95, (value) => value.toFixed(2))})`;
+    lines.push(`${"top-1".padEnd(11)} ${accuracy(top1.before)} -> ${accuracy(top1.after)}, ${drop}`);
+  }
+  if (agreement !== null) {
+    const range = agreement_ci95 === null ? "" : ` (${interval(agreement_ci95, percent)})`;
+    const what = `the same answer for ${percent(agreement)} of ${plural(images.measured, "image")}${range}`;
+    lines.push(`${"agreement".padEnd(11)} ${what}`);
+  }
+  if (output_error !== null) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
+  return lines;
+}
+
+const LAYER_COLUMNS: readonly Column[] = [
+  { title: "layer" },
+  { title: "op" },
+  { title: "F x C x X x Y" },
+  { title: "MACs" },
+  { title: "method" },
+  { title: "rank", align: "right" },
+  { title: "ms" },
+  { title: "speed-up", align: "right" },
+];
+
+function layerTable(layers: readonly LayerReport[], ink: Ink): string {
+  return table(
+    LAYER_COLUMNS,
+    layers.map((layer) => layerRow(layer, ink)),
+    ink,
+  );
+}
+
+function layerRow(layer: LayerReport, ink: Ink): Cell[] {
+  const { method, rank, macs_before, macs_after, ms_before, ms_after } = layer;
+  const start = [shortName(layer.name), layer.op, shapeText(layer.shape)];
+  if (method === null) return [...start, count(macs_before), { content: paragraph(layer.reason, ink), colSpan: 4 }];
+  const macs = `${count(macs_before)} -> ${count(macs_after)}`;
+  const timed = ms_before !== null && ms_after !== null;
+  const times = timed ? `${digits(ms_before)} -> ${digits(ms_after)}` : "not timed";
+  return [...start, macs, method, String(rank), times, timed && ms_after > 0 ? `${digits(ms_before / ms_after)}x` : ""];
+}
+
+/** A reason over several lines, each styled by itself. */
+function paragraph(text: string, ink: Ink): string {
+  return wrap(printable(text), REASON_WIDTH)
+    .split("\n")
+    .map((line) => ink.dim(line))
+    .join("\n");
+}
+
+const shapeText = (shape: readonly number[] | null): string => (shape === null ? "" : shape.join(" x "));
+
+function notes(texts: readonly string[], ink: Ink): string {
+  if (texts.length === 0) return "";
+  const lines = texts.map((text) => `- ${wrap(printable(text), NOTE_WIDTH).replaceAll("\n", "\n  ")}`);
+  return `${ink.dim("Notes")}\n${lines.join("\n")}`;
+}
+
+/** What `inspect` found. */
+export function inspectText({ layers, macs, params, bytes: size, input, notes: texts }: Inspection, ink: Ink = plainInk): string {
+  const shape = input.shape === null ? "of unknown shape" : `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
+  const open = layers.filter(({ methods }) => methods.length > 0);
+  const share = macs === 0 ? 0 : open.reduce((sum, layer) => sum + layer.macs, 0) / macs;
+  const blocks = [
+    `${ink.bold(`${count(macs)} MACs`)} for one image, ${count(params)} parameters, ${bytes(size)}; ` +
+      `input ${shortName(input.name)} ${printable(shape)}`,
+    layers.length === 0 ? "No layers: the model has no Conv, Gemm or MatMul." : inspectTable(layers, ink),
+    layers.length === 0
+      ? ""
+      : `${open.length} of ${plural(layers.length, "layer")} can be approximated, ${percent(share)} of the MACs.`,
+    notes(texts, ink),
+  ];
+  return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
+}
+
+function inspectTable(layers: readonly InspectionLayer[], ink: Ink): string {
+  const columns: readonly Column[] = [
+    { title: "layer" },
+    { title: "op" },
+    { title: "F x C x X x Y" },
+    { title: "MACs", align: "right" },
+    { title: "share", align: "right" },
+    { title: "parameters", align: "right" },
+    { title: "methods" },
+  ];
+  const rows = layers.map(({ name, op, shape, macs, macs_share, params, methods, reason }) => [
+    ...[shortName(name), op, shapeText(shape), count(macs), percent(macs_share), count(params)],
+    methods.length > 0 ? methods.join(", ") : paragraph(reason ?? "", ink),
+  ]);
+  return table(columns, rows, ink);
+}
+
+/** The JSON of `eval`. */
+export interface EvalReport {
+  /** Images that were measured on. */
+  readonly n: number;
+  /** Fractions of 1; null without labels. */
+  readonly top1: number | null;
+  readonly top5: number | null;
+  readonly top1_ci95: readonly [number, number] | null;
+  readonly top5_ci95: readonly [number, number] | null;
+  /** Images that could not be read. */
+  readonly skipped: number;
+  readonly notes: readonly string[];
+}
+
+export function evalText({ n, top1, top5, top1_ci95, top5_ci95, notes: texts }: EvalReport, ink: Ink = plainInk): string {
+  const line = (name: string, value: number | null, range: readonly [number, number] | null) =>
+    value === null ? "" : `${ink.bold(`${name}  ${accuracy(value)}`)}${range === null ? "" : ` (${interval(range, accuracy)})`}`;
+  const figures = [line("top-1", top1, top1_ci95), line("top-5", top5, top5_ci95), plural(n, "image")];
+  const blocks = [figures.filter((text) => text !== "").join("\n"), notes(texts, ink)];
+  return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
+}
+
+/** The JSON of `bench`. */
+export interface BenchReport {
+  readonly models: readonly {
+    readonly file: string;
+    readonly median_ms: number;
+    readonly p10_ms: number;
+    readonly p90_ms: number;
+  }[];
+  /** Each model after the first: how many times as fast as the first it is. */
+  readonly ratio_to_first: readonly {
+    readonly file: string;
+    readonly speedup: number;
+    readonly ci95: readonly [number, number];
+    /** False where the interval contains 1. */
+    readonly decided: boolean;
+  }[];
+  readonly batch: number;
+  /** Null: as many as ONNX Runtime chooses. */
+  readonly threads: number | null;
+  readonly notes: readonly string[];
+}
+
+export function benchText({ models, ratio_to_first, batch, threads, notes: texts }: BenchReport, ink: Ink = plainInk): string {
+  const columns: readonly Column[] = [
+    { title: "model" },
+    { title: "median", align: "right" },
+    { title: "p10 to p90", align: "right" },
+    ...(models.length > 1 ? [{ title: "against the first" }] : []),
+  ];
+  const rows = models.map(({ file, median_ms, p10_ms, p90_ms }, index) => {
+    const ratio = ratio_to_first[index - 1];
+    const figures = [shortName(file, 48), milliseconds(median_ms), `${digits(p10_ms)} to ${milliseconds(p90_ms)}`];
+    if (ratio === undefined) return figures;
+    const undecided = ratio.decided ? "" : ", too close to decide";
+    return [...figures, `${digits(ratio.speedup)}x as fast (${interval(ratio.ci95, digits)}${undecided})`];
+  });
+  const how = `batch ${batch}, ${threads === null ? "threads as ONNX Runtime chooses" : plural(threads, "thread")}`;
+  const blocks = [table(columns, rows, ink), ink.dim(how), notes(texts, ink)];
+  return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
+}
+
+export { indent };
