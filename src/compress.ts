@@ -19,7 +19,7 @@ import { type LayerTime, timeLayers } from "./measure/layers.ts";
 import type { MetricName } from "./metric/metric.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodeModel } from "./onnx/encode.ts";
-import { checkInterrupted, type Control } from "./progress.ts";
+import { type Control, checkInterrupted } from "./progress.ts";
 import { describe } from "./report/describe.ts";
 import type { CompressReport } from "./report/report.ts";
 import { foldBatchNorm } from "./rewrite/fold-batchnorm.ts";
@@ -121,7 +121,10 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   const after = countCosts(written.model, inferShapes(written.model, imageShape(prepared.input, 1)));
   const report = describe({
     names: { input: options.names?.input ?? "", output: options.names?.output ?? null },
-    before: { ...prepared.costs, bytes: options.inputBytes ?? (source instanceof Uint8Array ? source : encodeModel(source)).byteLength },
+    before: {
+      ...prepared.costs,
+      bytes: options.inputBytes ?? (source instanceof Uint8Array ? source : encodeModel(source)).byteLength,
+    },
     after: { ...after, bytes: written.bytes },
     folded: prepared.folded,
     plan,
@@ -259,11 +262,20 @@ async function measure(
   }
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
   const both = models.map((entry) => entry.model);
-  const evaluation = await evaluate(both, data, input.preprocess, { ...session, ...options, indices: measured, onSkip });
+  const evaluation = await evaluate(both, data, input.preprocess, {
+    ...session,
+    ...options,
+    indices: measured,
+    onSkip,
+  });
   return { latency, layerTimes, evaluation };
 }
 
-function notesOf({ input, folded }: Prepared, { heldOut, skipped, calibration }: Images, { latency }: Measured): string[] {
+function notesOf(
+  { input, folded }: Prepared,
+  { heldOut, skipped, calibration }: Images,
+  { latency }: Measured,
+): string[] {
   const notes = [...input.assumed];
   if (folded > 0) notes.push(`folded ${folded} BatchNormalization into the layer before`);
   if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");

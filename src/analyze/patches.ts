@@ -1,7 +1,7 @@
 // Rows of numbers out of activations: the input patches a layer multiplies its weight with, and the outputs that they
 // make, at a seeded sample of positions. The same sample can be taken from two networks, as long as they are cut alike.
 
-import { random, type Rng } from "../linalg/random.ts";
+import { type Rng, random } from "../linalg/random.ts";
 import type { NdArray } from "../runtime/session.ts";
 import type { Geometry, LayerOp } from "./layers.ts";
 
@@ -66,7 +66,12 @@ export function readPatches(input: NdArray, reader: Reader, positions: readonly 
   return { rows, cols: width, data: out };
 }
 
-function readConvPatch(image: Float32Array, { channels, geometry }: Reader, position: number, into: Float32Array): void {
+function readConvPatch(
+  image: Float32Array,
+  { channels, geometry }: Reader,
+  position: number,
+  into: Float32Array,
+): void {
   const { kernel, strides, dilations, pads, input, output } = geometry;
   const [height, width] = input;
   const top = Math.floor(position / output[1]) * strides[0] - pads[0];

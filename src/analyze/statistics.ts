@@ -6,7 +6,7 @@ import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import type { Matrix } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { checkInterrupted, type Control } from "../progress.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
 import { type SessionOptions, withSession } from "../runtime/session.ts";
 import type { Calibration } from "./calibration.ts";
 import type { Layer } from "./layers.ts";

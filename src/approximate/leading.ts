@@ -1,9 +1,9 @@
 // The leading eigenpairs of a symmetric positive semi-definite matrix: all of them while that is cheap, else by the
 // truncated SVD, which for such a matrix is the same thing.
 
+import { symmetricEigen } from "../linalg/eigen.ts";
 import type { Matrix } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { symmetricEigen } from "../linalg/eigen.ts";
 import { svd } from "../linalg/svd.ts";
 
 /** Past this size the full spectrum costs more than iterating on its leading part. */

@@ -51,7 +51,10 @@ export async function* batches(dataset: Dataset, preprocess: Preprocess, options
   }
   if (read > 0) return;
   const first = failures.slice(0, 3).join(", ");
-  throw new LowrankError("bad-data", `none of the ${indices.length} images could be read: ${first || "there are none"}`);
+  throw new LowrankError(
+    "bad-data",
+    `none of the ${indices.length} images could be read: ${first || "there are none"}`,
+  );
 }
 
 async function loadBatch(
@@ -62,7 +65,9 @@ async function loadBatch(
   skip: (name: string, reason: string) => void,
 ): Promise<Batch | null> {
   const { width, height, channels, fit } = preprocess;
-  const loaded = await Promise.allSettled(Array.from(indices, (index) => dataset.load(index, { width, height, channels, fit })));
+  const loaded = await Promise.allSettled(
+    Array.from(indices, (index) => dataset.load(index, { width, height, channels, fit })),
+  );
   const good: { index: number; pixels: Pixels }[] = [];
   loaded.forEach((result, i) => {
     const index = indices[i]!;

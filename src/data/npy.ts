@@ -6,7 +6,15 @@ import type { Arrays } from "./dataset.ts";
 
 interface IntegerArray {
   readonly dims: readonly number[];
-  readonly data: Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | BigInt64Array | BigUint64Array;
+  readonly data:
+    | Uint8Array
+    | Int8Array
+    | Uint16Array
+    | Int16Array
+    | Uint32Array
+    | Int32Array
+    | BigInt64Array
+    | BigUint64Array;
 }
 
 const DTYPES: Readonly<Record<string, new (buffer: ArrayBuffer) => IntegerArray["data"]>> = {
@@ -33,7 +41,8 @@ export function parseNpy(bytes: Uint8Array, name: string): IntegerArray {
   const descr = /'descr':\s*'([^']+)'/.exec(header)?.[1] ?? "";
   const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1];
   if (shape === undefined) throw bad(`${name} has no readable header`);
-  if (/'fortran_order':\s*True/.test(header)) throw bad(`${name} is in Fortran order; save it with np.ascontiguousarray`);
+  if (/'fortran_order':\s*True/.test(header))
+    throw bad(`${name} is in Fortran order; save it with np.ascontiguousarray`);
   const type = DTYPES[descr];
   if (type === undefined) throw bad(`${name} holds ${descr || "an unknown type"}; expected integers (images: uint8)`);
   const dims = shape.split(",").flatMap((part) => (part.trim() === "" ? [] : [Number(part)]));
@@ -54,7 +63,12 @@ export function arraysFromNumpy(bytes: Uint8Array, file: string): Arrays {
   try {
     entries = unzipSync(bytes, { filter: ({ name }) => name === "x.npy" || name === "y.npy" });
   } catch (error) {
-    throw new LowrankError("bad-data", `${file} is not a readable .npz: ${messageOf(error)}`, { file }, { cause: error });
+    throw new LowrankError(
+      "bad-data",
+      `${file} is not a readable .npz: ${messageOf(error)}`,
+      { file },
+      { cause: error },
+    );
   }
   const { "x.npy": x, "y.npy": y } = entries;
   if (x === undefined) throw bad(`${file} has no array x (uint8 images, [N,H,W,C])`);

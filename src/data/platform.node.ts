@@ -6,7 +6,14 @@ import { basename, extname, join } from "node:path";
 import { Readable } from "node:stream";
 import sharp, { type Sharp } from "sharp";
 import { LowrankError, messageOf } from "../errors.ts";
-import { type Dataset, datasetFromArrays, datasetFromFiles, type ImageFile, type Pixels, type Wanted } from "./dataset.ts";
+import {
+  type Dataset,
+  datasetFromArrays,
+  datasetFromFiles,
+  type ImageFile,
+  type Pixels,
+  type Wanted,
+} from "./dataset.ts";
 import { arraysFromIdx, arraysFromNumpy } from "./npy.ts";
 
 export {
@@ -35,7 +42,8 @@ export async function openDataset(path: string): Promise<Dataset> {
     const labels = await labelsBeside(path);
     return datasetFromArrays(arraysFromIdx(images, labels, path));
   }
-  const forms = "a folder of images or of class folders, an .npz or .npy, or an IDX file such as train-images-idx3-ubyte";
+  const forms =
+    "a folder of images or of class folders, an .npz or .npy, or an IDX file such as train-images-idx3-ubyte";
   throw new LowrankError("bad-data", `${path} is not one of the forms of DATA: ${forms}`, { file: path });
 }
 
@@ -58,7 +66,9 @@ async function openFolder(path: string): Promise<Dataset> {
   ignored.push(...top.files.filter((file) => !isImage(file)));
   if (loose.length === 0) {
     const found = ignored.length > 0 ? `, only ${ignored.slice(0, 3).join(", ")}` : "";
-    throw new LowrankError("bad-data", `${path} holds no images${found}; expected ${[...IMAGES].join(" ")}`, { file: path });
+    throw new LowrankError("bad-data", `${path} holds no images${found}; expected ${[...IMAGES].join(" ")}`, {
+      file: path,
+    });
   }
   return datasetFromFiles(
     loose.map((file) => imageFile(join(path, file), file, null)),
@@ -119,14 +129,20 @@ async function resized(image: Sharp, { width, height, channels, fit }: Wanted): 
     .toColourspace(channels === 1 ? "b-w" : "srgb")
     .raw()
     .toBuffer({ resolveWithObject: true });
-  return { width, height, channels, data: out.info.channels === channels ? out.data : regrouped(out.data, out.info.channels, channels) };
+  return {
+    width,
+    height,
+    channels,
+    data: out.info.channels === channels ? out.data : regrouped(out.data, out.info.channels, channels),
+  };
 }
 
 /** Grey repeated into three channels, or the first channel of more. */
 function regrouped(data: Uint8Array, from: number, to: number): Uint8Array {
   const count = data.length / from;
   const out = new Uint8Array(count * to);
-  for (let p = 0; p < count; p++) for (let c = 0; c < to; c++) out[p * to + c] = data[p * from + Math.min(c, from - 1)]!;
+  for (let p = 0; p < count; p++)
+    for (let c = 0; c < to; c++) out[p * to + c] = data[p * from + Math.min(c, from - 1)]!;
   return out;
 }
 

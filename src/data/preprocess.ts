@@ -59,7 +59,10 @@ export function resolvePreprocess(
   metadata: ReadonlyMap<string, string>,
 ): { readonly preprocess: Preprocess; readonly assumed: readonly string[] } {
   if (input.type !== "float32" && input.type !== "uint8") {
-    throw new LowrankError("unsupported", `the input ${input.name} is ${input.type}; images are fed as float32 or uint8`);
+    throw new LowrankError(
+      "unsupported",
+      `the input ${input.name} is ${input.type}; images are fed as float32 or uint8`,
+    );
   }
   const kept = keptPreprocess(metadata);
   const layout = layoutOf(options.layout, kept, input);
@@ -105,7 +108,12 @@ function layoutOf(asked: string | undefined, kept: Preprocess | null, { shape }:
   return isChannels(shape?.[3]) && !isChannels(shape?.[1]) ? "nhwc" : "nchw";
 }
 
-function channelsOf(asked: string | undefined, kept: Preprocess | null, { name, shape }: ValueInfo, layout: string): 1 | 3 {
+function channelsOf(
+  asked: string | undefined,
+  kept: Preprocess | null,
+  { name, shape }: ValueInfo,
+  layout: string,
+): 1 | 3 {
   if (asked !== undefined && !["rgb", "bgr", "grey"].includes(asked)) {
     throw bad(`--channels is rgb, bgr or grey; got ${asked}`);
   }
@@ -113,7 +121,8 @@ function channelsOf(asked: string | undefined, kept: Preprocess | null, { name, 
   const wanted = asked === undefined ? undefined : asked === "grey" ? 1 : 3;
   if (typeof fixed !== "number") return wanted ?? kept?.channels ?? 3;
   if (fixed !== 1 && fixed !== 3) throw bad(`the input ${name} has ${fixed} channels as ${layout}; images have 1 or 3`);
-  if (wanted !== undefined && wanted !== fixed) throw bad(`--channels ${asked}: the input ${name} has ${fixed} channels`);
+  if (wanted !== undefined && wanted !== fixed)
+    throw bad(`--channels ${asked}: the input ${name} has ${fixed} channels`);
   return fixed;
 }
 

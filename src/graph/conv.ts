@@ -1,5 +1,6 @@
 // The geometry of convolutions and poolings: kernel, stride, dilation, and padding made explicit.
 
+import { LowrankError } from "../errors.ts";
 import { intAttribute, intsAttribute, stringAttribute } from "./build.ts";
 import type { Dim, Node } from "./model.ts";
 
@@ -14,58 +15,91 @@ export interface ConvGeometry {
   readonly output: readonly Dim[];
 }
 
+/** What decides the output along one axis; `begin` and `end` are null where the padding is not known. */
+interface Axis {
+  readonly length: Dim;
+  /** Extent of the dilated kernel. */
+  readonly reach: number;
+  readonly stride: number;
+  readonly begin: number | null;
+  readonly end: number | null;
+}
+
 /**
+ * Resolves the attributes of a Conv or pooling node (auto_pad, pads, strides, dilations, ceil_mode).
  * @param kernel size of each spatial axis
  * @param input size of each spatial axis, null or symbolic where unknown
+ * @throws LowrankError `bad-model` where the attributes do not fit the kernel or the kernel does not fit the input
  */
 export function convGeometry(node: Node, kernel: readonly number[], input: readonly Dim[]): ConvGeometry {
-  const ones = kernel.map(() => 1);
-  const strides = intsAttribute(node, "strides", ones);
-  const dilations = intsAttribute(node, "dilations", ones);
-  const pads = explicitPads(node, kernel, input, strides, dilations);
-  const ceil = intAttribute(node, "ceil_mode", 0) === 1;
+  const strides = perAxis(node, "strides", kernel);
+  const dilations = perAxis(node, "dilations", kernel);
   const auto = stringAttribute(node, "auto_pad", "NOTSET");
-  const output = kernel.map((size, i): Dim => {
-    const length = input[i];
-    const stride = strides[i] ?? 1;
-    if (typeof length !== "number") return null;
-    if (auto.startsWith("SAME")) return Math.ceil(length / stride);
-    const [begin, end] = [pads?.[i] ?? 0, pads?.[kernel.length + i] ?? 0];
-    return windows(length, reach(size, dilations[i] ?? 1), stride, begin, end, ceil);
+  const explicit = intsAttribute(
+    node,
+    "pads",
+    [...kernel, ...kernel].map(() => 0),
+  );
+  if (explicit.length !== 2 * kernel.length) {
+    throw wrong(node, `pads must have ${2 * kernel.length} entries, not [${explicit}]`);
+  }
+  const axes = kernel.map((size, i): Axis => {
+    const [length, reach, stride] = [input[i] ?? null, (size - 1) * dilations[i]! + 1, strides[i]!];
+    if (auto === "VALID") return { length, reach, stride, begin: 0, end: 0 };
+    if (auto === "SAME_UPPER" || auto === "SAME_LOWER") return samePadding(length, reach, stride, auto);
+    return { length, reach, stride, begin: explicit[i]!, end: explicit[kernel.length + i]! };
   });
-  return { kernel, strides, dilations, pads, group: intAttribute(node, "group", 1), output };
+  const ceil = intAttribute(node, "ceil_mode", 0) === 1;
+  const output = axes.map((axis) => outputLength(node, axis, ceil, auto.startsWith("SAME")));
+  const pads = [...axes.map(({ begin }) => begin), ...axes.map(({ end }) => end)];
+  return {
+    kernel,
+    strides,
+    dilations,
+    pads: pads.every((pad) => pad !== null) ? pads : null,
+    group: intAttribute(node, "group", 1),
+    output,
+  };
 }
 
-/** How many windows of `span` fit; with ceil one that starts inside the input may hang over its end. */
-function windows(length: number, span: number, stride: number, begin: number, end: number, ceil: boolean): number {
-  const steps = (length + begin + end - span) / stride;
+function perAxis(node: Node, name: "strides" | "dilations", kernel: readonly number[]): readonly number[] {
+  const list = intsAttribute(
+    node,
+    name,
+    kernel.map(() => 1),
+  );
+  if (list.length === kernel.length && list.every((entry) => entry >= 1)) return list;
+  throw wrong(node, `${name} must be ${kernel.length} positive integers, not [${list}]`);
+}
+
+/** SAME: as much padding as makes the output ceil(length / stride) long; an odd one goes to the end or the beginning. */
+function samePadding(length: Dim, reach: number, stride: number, auto: "SAME_UPPER" | "SAME_LOWER"): Axis {
+  // With stride 1 the padding does not depend on the length.
+  if (typeof length !== "number" && stride > 1) return { length, reach, stride, begin: null, end: null };
+  const total =
+    typeof length === "number" ? Math.max(0, (Math.ceil(length / stride) - 1) * stride + reach - length) : reach - 1;
+  const [small, large] = [Math.floor(total / 2), Math.ceil(total / 2)];
+  const [begin, end] = auto === "SAME_UPPER" ? [small, large] : [large, small];
+  return { length, reach, stride, begin, end };
+}
+
+/** How many windows fit; in ceil mode one that starts inside the input or its first padding may hang over the end. */
+function outputLength(node: Node, { length, reach, stride, begin, end }: Axis, ceil: boolean, same: boolean): Dim {
+  if (typeof length !== "number") {
+    const keeps = stride === 1 && begin !== null && end !== null && begin + end === reach - 1;
+    return keeps ? length : null;
+  }
+  if (same) return Math.ceil(length / stride);
+  const [first, padded] = [begin ?? 0, length + (begin ?? 0) + (end ?? 0)];
+  if (padded < reach) {
+    throw wrong(node, `a kernel that reaches over ${reach} does not fit an input of ${length}, ${padded} with padding`);
+  }
+  const steps = (padded - reach) / stride;
   if (!ceil) return Math.floor(steps) + 1;
   const count = Math.ceil(steps) + 1;
-  return (count - 1) * stride >= length + begin ? count - 1 : count;
+  return (count - 1) * stride >= length + first ? count - 1 : count;
 }
 
-/** Extent of a dilated kernel. */
-const reach = (size: number, dilation: number) => (size - 1) * dilation + 1;
-
-function explicitPads(
-  node: Node,
-  kernel: readonly number[],
-  input: readonly Dim[],
-  strides: readonly number[],
-  dilations: readonly number[],
-): readonly number[] | null {
-  const auto = stringAttribute(node, "auto_pad", "NOTSET");
-  const none = [...kernel, ...kernel].map(() => 0);
-  if (auto === "VALID") return none;
-  if (!auto.startsWith("SAME")) return intsAttribute(node, "pads", none);
-  const totals = kernel.map((size, i) => {
-    const length = input[i];
-    const stride = strides[i] ?? 1;
-    if (typeof length !== "number") return null;
-    return Math.max(0, (Math.ceil(length / stride) - 1) * stride + reach(size, dilations[i] ?? 1) - length);
-  });
-  if (totals.some((total) => total === null)) return null;
-  const small = totals.map((total) => Math.floor((total ?? 0) / 2));
-  const large = totals.map((total, i) => (total ?? 0) - small[i]!);
-  return auto === "SAME_UPPER" ? [...small, ...large] : [...large, ...small];
+function wrong(node: Node, text: string): LowrankError {
+  return new LowrankError("bad-model", `${node.op} ${node.name}: ${text}`, { node: node.name, op: node.op });
 }

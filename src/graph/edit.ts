@@ -39,7 +39,11 @@ export function subgraphs(node: Node): readonly Graph[] {
 }
 
 function captured(graph: Graph): ReadonlySet<string> {
-  const own = new Set([...graph.inputs.map(({ name }) => name), ...graph.initializers.keys(), ...producers(graph).keys()]);
+  const own = new Set([
+    ...graph.inputs.map(({ name }) => name),
+    ...graph.initializers.keys(),
+    ...producers(graph).keys(),
+  ]);
   const wanted = [...graph.nodes.flatMap((node) => [...usedBy(node)]), ...graph.outputs.map(({ name }) => name)];
   return new Set(wanted.filter((name) => !own.has(name)));
 }
@@ -50,7 +54,8 @@ export function constants(graph: Graph): ReadonlyMap<string, Tensor> {
   for (const node of graph.nodes) {
     const output = node.outputs[0];
     if (output === undefined || node.domain !== "") continue;
-    const value = node.op === "Constant" ? constantOf(node) : node.op === "Identity" ? known.get(node.inputs[0] ?? "") : null;
+    const value =
+      node.op === "Constant" ? constantOf(node) : node.op === "Identity" ? known.get(node.inputs[0] ?? "") : null;
     if (value) known.set(output, value);
   }
   return known;

@@ -1,9 +1,17 @@
 // Dense matrices as plain data, row-major.
 
+/** rows x cols float64 numbers, row after row. */
 export interface Matrix {
   readonly rows: number;
   readonly cols: number;
   readonly data: Float64Array;
+}
+
+/** The same in float32, where memory or speed counts for more than digits. */
+export interface FloatMatrix {
+  readonly rows: number;
+  readonly cols: number;
+  readonly data: Float32Array;
 }
 
 /** A matrix whose numbers may be float32 (a weight as it stands in the file): products widen it block by block. */
@@ -18,8 +26,81 @@ export function matrix(rows: number, cols: number, data = new Float64Array(rows 
   return { rows, cols, data };
 }
 
-export function transpose({ rows, cols, data }: AnyMatrix): Matrix {
-  const out = matrix(cols, rows);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) out.data[j * rows + i] = data[i * cols + j]!;
+/** The n x n identity. */
+export function identity(n: number): Matrix {
+  const out = matrix(n, n);
+  for (let i = 0; i < n; i++) out.data[i * n + i] = 1;
   return out;
+}
+
+/** Side of the tiles in which a matrix is transposed, so that reads and writes stay in cache. */
+const TILE = 16;
+
+/** A', in float64. */
+export function transpose(a: AnyMatrix): Matrix {
+  const out = matrix(a.cols, a.rows);
+  transposeInto(a, out.data);
+  return out;
+}
+
+/** Writes A' into `out`, row-major. */
+export function transposeInto({ rows, cols, data }: AnyMatrix, out: Float64Array | Float32Array): void {
+  for (let i0 = 0; i0 < rows; i0 += TILE) {
+    const iEnd = Math.min(rows, i0 + TILE);
+    for (let j0 = 0; j0 < cols; j0 += TILE) {
+      const jEnd = Math.min(cols, j0 + TILE);
+      for (let j = j0; j < jEnd; j++) for (let i = i0; i < iEnd; i++) out[j * rows + i] = data[i * cols + j]!;
+    }
+  }
+}
+
+/** Rows from..to-1, a view on the same numbers. */
+export function rowsOf<M extends AnyMatrix>({ cols, data }: M, from: number, to: number): M {
+  return { rows: to - from, cols, data: data.subarray(from * cols, to * cols) } as AnyMatrix as M;
+}
+
+/** Columns from..to-1, a copy in the same precision. */
+export function columnsOf<M extends AnyMatrix>({ rows, cols, data }: M, from: number, to: number): M {
+  const width = to - from;
+  const Numbers = data instanceof Float32Array ? Float32Array : Float64Array;
+  const out = new Numbers(rows * width);
+  for (let i = 0; i < rows; i++) out.set(data.subarray(i * cols + from, i * cols + to), i * width);
+  return { rows, cols: width, data: out } as AnyMatrix as M;
+}
+
+/** The matrix times diag(scale) from the right: column j times scale[j]. */
+export function scaleColumns({ rows, cols, data }: Matrix, scale: ArrayLike<number>): Matrix {
+  const out = matrix(rows, cols);
+  for (let i = 0, at = 0; i < rows; i++) for (let j = 0; j < cols; j++, at++) out.data[at] = data[at]! * scale[j]!;
+  return out;
+}
+
+/** The rows of the first matrix, then those of the second. */
+export function stackRows(a: Matrix, b: Matrix): Matrix {
+  const out = matrix(a.rows + b.rows, a.cols);
+  out.data.set(a.data);
+  out.data.set(b.data, a.data.length);
+  return out;
+}
+
+/** The columns of the first matrix, then those of the second. */
+export function besideColumns(a: Matrix, b: Matrix): Matrix {
+  const out = matrix(a.rows, a.cols + b.cols);
+  for (let i = 0; i < a.rows; i++) {
+    out.data.set(a.data.subarray(i * a.cols, (i + 1) * a.cols), i * out.cols);
+    out.data.set(b.data.subarray(i * b.cols, (i + 1) * b.cols), i * out.cols + a.cols);
+  }
+  return out;
+}
+
+/** The largest absolute value; NaN where any number is not finite. */
+export function maxAbs({ data }: AnyMatrix): number {
+  let largest = 0;
+  let poison = 0;
+  for (let i = 0; i < data.length; i++) {
+    const value = Math.abs(data[i]!);
+    if (value > largest) largest = value;
+    poison += 0 * value;
+  }
+  return largest + poison;
 }

@@ -1,11 +1,11 @@
-// Matrix products on ONNX Runtime: one Gemm graph for each way to transpose, in float64. float32 operands (weights as they
-// stand in a file, activations) are widened inside the graph, and large ones block by block along the summed dimension.
+// Matrix products on ONNX Runtime: one Gemm graph for each way to transpose, in float64, or in float32 where only a
+// direction is sought. float32 operands (weights as they stand in a file, activations) are widened block by block.
 
 import { LowrankError } from "../errors.ts";
-import { int, model, node, valueInfo } from "../graph/build.ts";
+import { float, int, model, node, valueInfo } from "../graph/build.ts";
 import type { ElementType, Model, Node } from "../graph/model.ts";
 import { openSession, type Session, type SessionOptions } from "../runtime/session.ts";
-import { type AnyMatrix, type Matrix, matrix } from "./matrix.ts";
+import { type AnyMatrix, columnsOf, type FloatMatrix, type Matrix, matrix, rowsOf, transposeInto } from "./matrix.ts";
 
 /** Open Gemm sessions by kind. Made by openLinalg, given back to closeLinalg. */
 export interface Linalg {
@@ -39,88 +39,189 @@ export interface Transposed {
 }
 
 /** Widened copies of float32 operands take at most about this many bytes at a time. */
-const BLOCK_BYTES = 64 * 2 ** 20;
+const BLOCK_BYTES = 32 * 2 ** 20;
 
 /**
- * op(A) op(B) in float64, op the transpose where asked for.
+ * op(A) op(B) in float64, op the transpose where asked for. Beyond the result, float32 operands cost about BLOCK_BYTES.
  * @throws LowrankError `runtime` where the shapes do not fit
  */
-export async function matmul(la: Linalg, a: AnyMatrix, b: AnyMatrix, { transA = false, transB = false }: Transposed = {}): Promise<Matrix> {
+export async function matmul(la: Linalg, a: AnyMatrix, b: AnyMatrix, how: Transposed = {}): Promise<Matrix> {
+  const { rows, inner, cols } = shapeOf(a, b, how);
+  if (rows * cols * inner === 0) return matrix(rows, cols);
+  const [wideA, wideB] = [a, b].map(({ data }) => (data instanceof Float32Array ? 8 * data.length : 0)) as [
+    number,
+    number,
+  ];
+  const blocks = Math.ceil((wideA + wideB) / BLOCK_BYTES);
+  if (blocks <= 1) return { rows, cols, data: (await run(la, a, b, how)) as Float64Array };
+  const out = matrix(rows, cols);
+  // The larger of the widened operands is cut along the dimension that it does not share, so that nothing is summed twice.
+  const cutA = wideA >= wideB;
+  const count = Math.min(cutA ? rows : cols, blocks);
+  for (let block = 0; block < count; block++) {
+    const [from, to] = [block, block + 1].map((i) => Math.floor((i * (cutA ? rows : cols)) / count)) as [
+      number,
+      number,
+    ];
+    const left = cutA ? (how.transA ? columnsOf(a, from, to) : rowsOf(a, from, to)) : a;
+    const right = cutA ? b : how.transB ? rowsOf(b, from, to) : columnsOf(b, from, to);
+    const part = (await run(la, left, right, how)) as Float64Array;
+    if (cutA) out.data.set(part, from * cols);
+    else
+      for (let i = 0; i < rows; i++)
+        out.data.set(part.subarray(i * (to - from), (i + 1) * (to - from)), i * cols + from);
+  }
+  return out;
+}
+
+/**
+ * op(A) op(B) in float32: a relative error of about 1e-6 of the norms, twice as fast as float64.
+ * @throws LowrankError `runtime` where the shapes do not fit
+ */
+export async function matmul32(la: Linalg, a: FloatMatrix, b: FloatMatrix, how: Transposed = {}): Promise<FloatMatrix> {
+  const { rows, cols } = shapeOf(a, b, how);
+  return { rows, cols, data: (await run(la, a, b, how, "float32")) as Float32Array };
+}
+
+/**
+ * C - op(A) op(B) in float64; C stays as it is.
+ * @throws LowrankError `runtime` where the shapes do not fit
+ */
+export async function subtractProduct(
+  la: Linalg,
+  c: Matrix,
+  a: Matrix,
+  b: Matrix,
+  how: Transposed = {},
+): Promise<Matrix> {
+  const { rows, inner, cols } = shapeOf(a, b, how);
+  if (rows !== c.rows || cols !== c.cols) {
+    throw new LowrankError("runtime", `subtractProduct: [${rows}, ${cols}] taken from [${c.rows}, ${c.cols}]`);
+  }
+  if (rows * cols * inner === 0) return c;
+  return { rows, cols, data: (await run(la, a, b, how, "float64", c)) as Float64Array };
+}
+
+/** Each Gram is made of this many strips, of which only the lower part is computed. */
+const GRAM_STRIPS = 4;
+
+/**
+ * A'A (cols x cols), or AA' (rows x rows) on the other side, in float64, exactly symmetric. Beyond the result it takes
+ * about BLOCK_BYTES, whatever the size of A.
+ */
+export async function gram(la: Linalg, a: AnyMatrix, side: "columns" | "rows" = "columns"): Promise<Matrix> {
+  const n = side === "columns" ? a.cols : a.rows;
+  const sum = matrix(n, n);
+  await addGram(la, a, side, sum.data, Float64Array);
+  return sum;
+}
+
+/** The same in float32: good for directions only, since all below 3e-4 of the largest singular value is lost. */
+export async function gram32(la: Linalg, a: AnyMatrix, side: "columns" | "rows" = "columns"): Promise<FloatMatrix> {
+  const n = side === "columns" ? a.cols : a.rows;
+  const sum = new Float32Array(n * n);
+  await addGram(la, a, side, sum, Float32Array);
+  return { rows: n, cols: n, data: sum };
+}
+
+type Floats = Float32Array | Float64Array;
+type FloatsOf = Float32ArrayConstructor | Float64ArrayConstructor;
+
+async function addGram(
+  la: Linalg,
+  a: AnyMatrix,
+  side: "columns" | "rows",
+  sum: Floats,
+  Numbers: FloatsOf,
+): Promise<void> {
+  const [n, depth] = side === "columns" ? [a.cols, a.rows] : [a.rows, a.cols];
+  if (n * depth === 0) return;
+  const type = Numbers === Float32Array ? "float32" : "float64";
+  const strips = n < 256 ? 1 : GRAM_STRIPS;
+  const step = Math.max(256, Math.ceil(BLOCK_BYTES / (8 * n)));
+  for (let from = 0; from < depth; from += step) {
+    const block = slab(a, side, from, Math.min(depth, from + step), Numbers);
+    for (let strip = 0; strip < strips; strip++) {
+      const [top, bottom] = [Math.floor((strip * n) / strips), Math.floor(((strip + 1) * n) / strips)] as const;
+      const part = await run(la, rowsOf(block, top, bottom), rowsOf(block, 0, bottom), { transB: true }, type);
+      for (let i = top, at = 0; i < bottom; i++) for (let j = 0; j < bottom; j++, at++) sum[i * n + j]! += part[at]!;
+    }
+  }
+  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) sum[j * n + i] = sum[i * n + j]!;
+}
+
+/** The n x (to - from) part of A, or of A' for its columns' Gram, in the wanted precision. */
+function slab(a: AnyMatrix, side: "columns" | "rows", from: number, to: number, Numbers: FloatsOf): AnyMatrix {
+  if (side === "columns") {
+    const data = new Numbers(a.cols * (to - from));
+    transposeInto(rowsOf(a, from, to), data);
+    return { rows: a.cols, cols: to - from, data };
+  }
+  const part = to - from === a.cols ? a : columnsOf(a, from, to);
+  return part.data instanceof Numbers ? part : { ...part, data: new Numbers(part.data) };
+}
+
+function shapeOf(a: AnyMatrix, b: AnyMatrix, { transA = false, transB = false }: Transposed) {
   const [rows, inner] = transA ? [a.cols, a.rows] : [a.rows, a.cols];
   const [depth, cols] = transB ? [b.cols, b.rows] : [b.rows, b.cols];
   if (inner !== depth) {
     throw new LowrankError("runtime", `matmul: inner sizes differ, [${rows}, ${inner}] by [${depth}, ${cols}]`);
   }
-  if (rows * cols * inner === 0) return matrix(rows, cols);
-  const widened = [a, b].reduce((sum, { data }) => sum + (data instanceof Float32Array ? 8 * data.length : 0), 0);
-  const blocks = Math.min(inner, Math.ceil(widened / BLOCK_BYTES));
-  if (blocks <= 1) return product(la, a, b, transA, transB, rows, cols);
-  const sum = matrix(rows, cols);
-  for (let block = 0; block < blocks; block++) {
-    const [from, to] = [block, block + 1].map((i) => Math.floor((i * inner) / blocks)) as [number, number];
-    const left = transA ? rowsOf(a, from, to) : columnsOf(a, from, to);
-    const right = transB ? columnsOf(b, from, to) : rowsOf(b, from, to);
-    const { data } = await product(la, left, right, transA, transB, rows, cols);
-    for (let i = 0; i < data.length; i++) sum.data[i]! += data[i]!;
-  }
-  return sum;
+  return { rows, inner, cols };
 }
 
-/** A'A (cols x cols), or AA' (rows x rows) on the other side. */
-export function gram(la: Linalg, a: AnyMatrix, side: "columns" | "rows" = "columns"): Promise<Matrix> {
-  return side === "columns" ? matmul(la, a, a, { transA: true }) : matmul(la, a, a, { transB: true });
-}
-
-async function product(
+/** op(A) op(B), or C - op(A) op(B), in the wanted precision. */
+async function run(
   la: Linalg,
   a: AnyMatrix,
   b: AnyMatrix,
-  transA: boolean,
-  transB: boolean,
-  rows: number,
-  cols: number,
-): Promise<Matrix> {
-  const types = [typeOf(a), typeOf(b)] as const;
-  const session = await gemm(la, types, transA, transB);
-  const feed = (m: AnyMatrix, type: ElementType) => ({ type, dims: [m.rows, m.cols], data: m.data });
-  const { c } = await session.run({ a: feed(a, types[0]), b: feed(b, types[1]) });
-  return matrix(rows, cols, c!.data as Float64Array<ArrayBuffer>);
+  { transA = false, transB = false }: Transposed,
+  type: "float32" | "float64" = "float64",
+  c?: Matrix,
+): Promise<Floats> {
+  const kind: GemmKind = { a: typeOf(a), b: typeOf(b), type, transA, transB, subtract: c !== undefined };
+  const session = await gemm(la, kind);
+  const feeds = { a: feed(a), b: feed(b), ...(c !== undefined && { c: feed(c) }) };
+  return (await session.run(feeds)).y!.data as Floats;
 }
 
 const typeOf = ({ data }: AnyMatrix): ElementType => (data instanceof Float32Array ? "float32" : "float64");
+const feed = (m: AnyMatrix) => ({ type: typeOf(m), dims: [m.rows, m.cols], data: m.data });
 
-function gemm(la: Linalg, types: readonly [ElementType, ElementType], transA: boolean, transB: boolean): Promise<Session> {
-  const key = `${types} ${transA} ${transB}`;
+interface GemmKind {
+  readonly a: ElementType;
+  readonly b: ElementType;
+  readonly type: "float32" | "float64";
+  readonly transA: boolean;
+  readonly transB: boolean;
+  readonly subtract: boolean;
+}
+
+function gemm(la: Linalg, kind: GemmKind): Promise<Session> {
+  const key = Object.values(kind).join(" ");
   const known = la.sessions.get(key);
   if (known !== undefined) return known;
-  const session = openSession(gemmModel(types, transA, transB), la.options);
+  const session = openSession(gemmModel(kind), la.options);
   la.sessions.set(key, session);
   return session;
 }
 
 const ONNX_DOUBLE = 11;
 
-function gemmModel(types: readonly [ElementType, ElementType], transA: boolean, transB: boolean): Model {
+function gemmModel({ a, b, type, transA, transB, subtract }: GemmKind): Model {
   const nodes: Node[] = [];
-  const [a, b] = (["a", "b"] as const).map((name, i) => {
-    if (types[i] === "float64") return name;
+  const widen = (name: string, from: ElementType) => {
+    if (from === type) return name;
     nodes.push(node("Cast", [name], [`${name}_wide`], { to: int(ONNX_DOUBLE) }));
     return `${name}_wide`;
-  });
-  nodes.push(node("Gemm", [a!, b!], ["c"], { transA: int(transA ? 1 : 0), transB: int(transB ? 1 : 0) }));
+  };
+  const operands = [widen("a", a), widen("b", b), ...(subtract ? ["c"] : [])];
+  const attributes = { transA: int(transA ? 1 : 0), transB: int(transB ? 1 : 0), alpha: float(subtract ? -1 : 1) };
+  nodes.push(node("Gemm", operands, ["y"], attributes));
+  const input = (name: string, of: ElementType) => valueInfo(name, of, [`${name}0`, `${name}1`]);
   return model({
-    inputs: [valueInfo("a", types[0], ["A0", "A1"]), valueInfo("b", types[1], ["B0", "B1"])],
-    outputs: [valueInfo("c", "float64", ["C0", "C1"])],
+    inputs: [input("a", a), input("b", b), ...(subtract ? [input("c", type)] : [])],
+    outputs: [valueInfo("y", type, ["y0", "y1"])],
     nodes,
   });
-}
-
-function rowsOf({ cols, data }: AnyMatrix, from: number, to: number): AnyMatrix {
-  return { rows: to - from, cols, data: data.subarray(from * cols, to * cols) };
-}
-
-function columnsOf({ rows, cols, data }: AnyMatrix, from: number, to: number): Matrix {
-  const out = matrix(rows, to - from);
-  for (let i = 0; i < rows; i++) out.data.set(data.subarray(i * cols + from, i * cols + to), i * (to - from));
-  return out;
 }

@@ -2,7 +2,11 @@
 import { symmetricEigen } from "./eigen.ts";
 import { type AnyMatrix, type Matrix, matrix, transpose } from "./matrix.ts";
 import { gram, type Linalg, matmul } from "./products.ts";
-export async function svd(la: Linalg, a: AnyMatrix, options: { rank?: number } = {}): Promise<{ u: Matrix; s: Float64Array; v: Matrix }> {
+export async function svd(
+  la: Linalg,
+  a: AnyMatrix,
+  options: { rank?: number } = {},
+): Promise<{ u: Matrix; s: Float64Array; v: Matrix }> {
   const flip = a.rows < a.cols;
   const g = await gram(la, a, flip ? "rows" : "columns");
   const k = options.rank ?? g.rows;

@@ -5,7 +5,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Preprocess } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
-import { checkInterrupted, type Control } from "../progress.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
 import { type NdArray, openSession, type Session } from "../runtime/session.ts";
 import { type Interval, pairedDifference, wilson } from "./statistics.ts";
 
@@ -87,7 +87,11 @@ export async function evaluate(
       indices.push(...batch.indices);
       options.onProgress?.({ phase: "accuracy", done: indices.length, total });
     }
-    return { n: indices.length, indices: Int32Array.from(indices), models: tallies.map((tally, i) => summarise(tally, tallies[0]!, i)) };
+    return {
+      n: indices.length,
+      indices: Int32Array.from(indices),
+      models: tallies.map((tally, i) => summarise(tally, tallies[0]!, i)),
+    };
   } finally {
     for (const session of sessions) await session.dispose();
   }
@@ -130,9 +134,23 @@ interface Tally {
   energy: number;
 }
 
-const emptyTally = (): Tally => ({ predictions: [], right: [], top5: 0, classes: true, kl: 0, difference: 0, energy: 0 });
+const emptyTally = (): Tally => ({
+  predictions: [],
+  right: [],
+  top5: 0,
+  classes: true,
+  kl: 0,
+  difference: 0,
+  energy: 0,
+});
 
-function addBatch(tally: Tally, outputs: Record<string, NdArray>, first: Record<string, NdArray>, batch: Batch, model: Model): void {
+function addBatch(
+  tally: Tally,
+  outputs: Record<string, NdArray>,
+  first: Record<string, NdArray>,
+  batch: Batch,
+  model: Model,
+): void {
   for (const [name, value] of Object.entries(outputs)) {
     if (!(value.data instanceof Float32Array)) continue;
     addDifference(tally, value.data, first[name]?.data, name);
@@ -152,13 +170,19 @@ function addBatch(tally: Tally, outputs: Record<string, NdArray>, first: Record<
     tally.kl += divergence(reference.subarray(i * K, (i + 1) * K), row);
     const label = batch.labels?.[i];
     if (label === undefined) continue;
-    if (label < 0 || label >= K) throw new LowrankError("bad-data", `an image has the label ${label}; the model knows ${K} classes`);
+    if (label < 0 || label >= K)
+      throw new LowrankError("bad-data", `an image has the label ${label}; the model knows ${K} classes`);
     tally.right.push(best === label);
     if (row.reduce((rank, score) => rank + (score > row[label]! ? 1 : 0), 0) < 5) tally.top5++;
   }
 }
 
-function addDifference(tally: Tally, data: Float32Array, first: ArrayLike<number | bigint> | undefined, name: string): void {
+function addDifference(
+  tally: Tally,
+  data: Float32Array,
+  first: ArrayLike<number | bigint> | undefined,
+  name: string,
+): void {
   for (let i = 0; i < data.length; i++) {
     const value = data[i]!;
     if (!Number.isFinite(value)) throw new LowrankError("runtime", `the output ${name} is not finite (${value})`);
@@ -178,12 +202,16 @@ function scoresOf({ dims, data }: NdArray, n: number): Float32Array | null {
 /** KL(p || q) of two rows of scores; rows that are probabilities already are taken as they are. */
 function divergence(p: Float32Array, q: Float32Array): number {
   const [a, b] = [logProbabilities(p), logProbabilities(q)];
-  return Math.max(0, a.reduce((sum, log, k) => sum + (log === Number.NEGATIVE_INFINITY ? 0 : Math.exp(log) * (log - b[k]!)), 0));
+  return Math.max(
+    0,
+    a.reduce((sum, log, k) => sum + (log === Number.NEGATIVE_INFINITY ? 0 : Math.exp(log) * (log - b[k]!)), 0),
+  );
 }
 
 function logProbabilities(row: Float32Array): Float64Array {
   const sum = row.reduce((total, value) => total + value, 0);
-  if (Math.abs(sum - 1) < 1e-3 && row.every((value) => value >= 0)) return Float64Array.from(row, (value) => Math.log(Math.max(value, 1e-12)));
+  if (Math.abs(sum - 1) < 1e-3 && row.every((value) => value >= 0))
+    return Float64Array.from(row, (value) => Math.log(Math.max(value, 1e-12)));
   const largest = Math.max(...row);
   const log = largest + Math.log(row.reduce((total, value) => total + Math.exp(value - largest), 0));
   return Float64Array.from(row, (value) => value - log);

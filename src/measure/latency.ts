@@ -5,7 +5,7 @@ import { LowrankError } from "../errors.ts";
 import type { Dim, Model, ValueInfo } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { gaussian, random } from "../linalg/random.ts";
-import { checkInterrupted, type Control } from "../progress.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
 import { type NdArray, openSession, type Session } from "../runtime/session.ts";
 import { median, medianInterval, quantile } from "./statistics.ts";
 
@@ -50,7 +50,10 @@ const LEAST_ROUNDS = 15;
 const NARROW = 0.02;
 
 /** @throws LowrankError `bad-option` where an input's shape is not known, `runtime`, `interrupted` */
-export async function compareLatency(contenders: readonly Contender[], options: LatencyOptions): Promise<readonly Latency[]> {
+export async function compareLatency(
+  contenders: readonly Contender[],
+  options: LatencyOptions,
+): Promise<readonly Latency[]> {
   const { threads, provider, seconds = 3, now = () => performance.now() } = options;
   const runners: Runner[] = [];
   try {
@@ -67,7 +70,11 @@ export async function compareLatency(contenders: readonly Contender[], options: 
       const left = end - now();
       const done = Math.min(1, 1 - left / (1000 * seconds * runners.length));
       options.onProgress?.({ phase: "latency", done: Math.round(100 * done), total: 100 });
-      if (round + 1 >= LEAST_ROUNDS && (left <= 0 || (round % 8 === 0 && runners.every((each) => isNarrow(each, runners[0]!))))) break;
+      if (
+        round + 1 >= LEAST_ROUNDS &&
+        (left <= 0 || (round % 8 === 0 && runners.every((each) => isNarrow(each, runners[0]!))))
+      )
+        break;
     }
     options.onProgress?.({ phase: "latency", done: 100, total: 100 });
     return runners.map((runner, i) => summarise(contenders[i]!.name, runner, runners[0]!));
@@ -124,7 +131,9 @@ function summarise(name: string, runner: Runner, first: Runner): Latency {
 /** Seeded inputs: Gaussian numbers for floats, zeros for integers. */
 function randomFeeds({ graph }: Model, { batch = 1, inputShapes = {} }: LatencyOptions): Record<string, NdArray> {
   const free = graph.inputs.filter(({ name }) => !graph.initializers.has(name));
-  return Object.fromEntries(free.map((input, i) => [input.name, randomInput(input, batch, inputShapes[input.name], i)]));
+  return Object.fromEntries(
+    free.map((input, i) => [input.name, randomInput(input, batch, inputShapes[input.name], i)]),
+  );
 }
 
 function randomInput(input: ValueInfo, batch: number, given: readonly Dim[] | undefined, seed: number): NdArray {

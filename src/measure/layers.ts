@@ -4,7 +4,7 @@ import type { Layer } from "../analyze/layers.ts";
 import { extract } from "../graph/edit.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
-import { checkInterrupted, type Control } from "../progress.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
 import { compareLatency, type LatencyOptions } from "./latency.ts";
 
 /** Median milliseconds for one batch. */

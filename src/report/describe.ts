@@ -68,7 +68,13 @@ function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null 
 
 function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): LayerReport {
   const choice = run.plan.get(layer.name);
-  const common = { name: layer.name, op: layer.op, shape: shapeOf(layer), macs_before: layer.macs, params_before: layer.params };
+  const common = {
+    name: layer.name,
+    op: layer.op,
+    shape: shapeOf(layer),
+    macs_before: layer.macs,
+    params_before: layer.params,
+  };
   if (choice === undefined) {
     const reason = refused ?? "left alone: the budget is better spent elsewhere";
     const same = { macs_after: layer.macs, params_after: layer.params, ms_before: null, ms_after: null };

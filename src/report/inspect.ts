@@ -90,7 +90,10 @@ function sizedInput(model: Model, preprocess: PreprocessOptions): { input: Model
     if (!sizeMissing) throw error;
     const input = resolveInput(model, { ...preprocess, size: ASSUMED_SIZE });
     const shape = (imageShape(input, 1)[input.name] ?? []).join("x");
-    return { input, notes: [`the input leaves its height or width free: counted for ${shape}; give --size for another`] };
+    return {
+      input,
+      notes: [`the input leaves its height or width free: counted for ${shape}; give --size for another`],
+    };
   }
 }
 

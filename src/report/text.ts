@@ -1,7 +1,24 @@
 // The run as text for a terminal: what was gained, what it cost, and what became of every layer.
 
-import { type Cell, type Column, type Ink, indent, plainInk, plural, shortName, table, wrap } from "./format.ts";
-import { accuracy, bytes, count, digits, interval, milliseconds, percent, printable } from "./format.ts";
+import {
+  accuracy,
+  bytes,
+  type Cell,
+  type Column,
+  count,
+  digits,
+  type Ink,
+  indent,
+  interval,
+  milliseconds,
+  percent,
+  plainInk,
+  plural,
+  printable,
+  shortName,
+  table,
+  wrap,
+} from "./format.ts";
 import type { Inspection, InspectionLayer } from "./inspect.ts";
 import type { BeforeAfter, CompressReport, LatencyReport, LayerReport } from "./report.ts";
 
@@ -10,7 +27,9 @@ const NOTE_WIDTH = 96;
 
 /** The report of `compress`. */
 export function compressText(report: CompressReport, ink: Ink = plainInk): string {
-  const files = [report.input, report.output].filter((name) => name !== null && name !== "").map((name) => printable(name!));
+  const files = [report.input, report.output]
+    .filter((name) => name !== null && name !== "")
+    .map((name) => printable(name!));
   const blocks = [
     files.length === 0 ? "" : ink.bold(files.join(" -> ")),
     `${speedLine(report.latency, ink)}\n${sizeLines(report)}\n${answerLines(report).join("\n")}`.trimEnd(),
@@ -107,7 +126,10 @@ function notes(texts: readonly string[], ink: Ink): string {
 }
 
 /** What `inspect` found. */
-export function inspectText({ layers, macs, params, bytes: size, input, notes: texts }: Inspection, ink: Ink = plainInk): string {
+export function inspectText(
+  { layers, macs, params, bytes: size, input, notes: texts }: Inspection,
+  ink: Ink = plainInk,
+): string {
   const shape = input.shape === null ? "of unknown shape" : `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
   const open = layers.filter(({ methods }) => methods.length > 0);
   const share = macs === 0 ? 0 : open.reduce((sum, layer) => sum + layer.macs, 0) / macs;
@@ -154,9 +176,14 @@ export interface EvalReport {
   readonly notes: readonly string[];
 }
 
-export function evalText({ n, top1, top5, top1_ci95, top5_ci95, notes: texts }: EvalReport, ink: Ink = plainInk): string {
+export function evalText(
+  { n, top1, top5, top1_ci95, top5_ci95, notes: texts }: EvalReport,
+  ink: Ink = plainInk,
+): string {
   const line = (name: string, value: number | null, range: readonly [number, number] | null) =>
-    value === null ? "" : `${ink.bold(`${name}  ${accuracy(value)}`)}${range === null ? "" : ` (${interval(range, accuracy)})`}`;
+    value === null
+      ? ""
+      : `${ink.bold(`${name}  ${accuracy(value)}`)}${range === null ? "" : ` (${interval(range, accuracy)})`}`;
   const figures = [line("top-1", top1, top1_ci95), line("top-5", top5, top5_ci95), plural(n, "image")];
   const blocks = [figures.filter((text) => text !== "").join("\n"), notes(texts, ink)];
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
@@ -184,7 +211,10 @@ export interface BenchReport {
   readonly notes: readonly string[];
 }
 
-export function benchText({ models, ratio_to_first, batch, threads, notes: texts }: BenchReport, ink: Ink = plainInk): string {
+export function benchText(
+  { models, ratio_to_first, batch, threads, notes: texts }: BenchReport,
+  ink: Ink = plainInk,
+): string {
   const columns: readonly Column[] = [
     { title: "model" },
     { title: "median", align: "right" },

@@ -14,7 +14,7 @@ import { floats } from "../graph/tensor.ts";
 import { type Matrix, matrix } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { ridge } from "../linalg/solve.ts";
-import { checkInterrupted, type Control } from "../progress.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
 import { type Session, type SessionOptions, withSession } from "../runtime/session.ts";
 import { type Replaced, setFactor } from "./replace-layer.ts";
 
@@ -79,7 +79,8 @@ function startingPoint(replaced: Replaced, layer: Layer): Solution {
   for (let d = 0; d < size; d++) {
     for (let f = 0; f < F; f++) factor.data[d * F + f] = transposed ? values[d * F + f]! : values[f * size + d]!;
   }
-  const bias = replaced.bias === null ? new Float64Array(F) : Float64Array.from(floats(initializers.get(replaced.bias)!));
+  const bias =
+    replaced.bias === null ? new Float64Array(F) : Float64Array.from(floats(initializers.get(replaced.bias)!));
   return { factor, bias };
 }
 
@@ -114,7 +115,12 @@ async function gather(
       for (const moments of [train, validation]) {
         const wanted = (i: number) => ((first + i) % VALIDATION_EVERY === 0) === (moments === validation);
         const chosen = positions.map((list, i) => (wanted(i) ? list : list.subarray(0, 0)));
-        await addPairs(la, moments, readPatches(z, replaced.reader, chosen), readOutputs(y, layer.op, layer.shape.F, chosen));
+        await addPairs(
+          la,
+          moments,
+          readPatches(z, replaced.reader, chosen),
+          readOutputs(y, layer.op, layer.shape.F, chosen),
+        );
       }
     }
   };
@@ -131,7 +137,13 @@ interface Solution {
 }
 
 /** X = X0 + (G + lambda mean(diag G) I)^-1 (B - G X0), with G, B centred where there is a bias to take the mean. */
-async function solve(la: Linalg, sums: PairMoments, start: Matrix, lambda: number, centred: boolean): Promise<Solution> {
+async function solve(
+  la: Linalg,
+  sums: PairMoments,
+  start: Matrix,
+  lambda: number,
+  centred: boolean,
+): Promise<Solution> {
   const factor = Number.isFinite(lambda) ? await nearest(la, sums, start, lambda, centred) : start;
   const F = start.cols;
   const bias = new Float64Array(F);
@@ -145,7 +157,13 @@ async function solve(la: Linalg, sums: PairMoments, start: Matrix, lambda: numbe
   return { factor, bias };
 }
 
-async function nearest(la: Linalg, sums: PairMoments, start: Matrix, lambda: number, centred: boolean): Promise<Matrix> {
+async function nearest(
+  la: Linalg,
+  sums: PairMoments,
+  start: Matrix,
+  lambda: number,
+  centred: boolean,
+): Promise<Matrix> {
   const { gram, cross } = centred ? centre(sums) : { gram: sums.square, cross: sums.cross };
   const explained = await matmul(la, gram, start);
   const residual = { ...cross, data: cross.data.map((value, i) => value - explained.data[i]!) };

@@ -93,14 +93,22 @@ function convAttributes(layer: Layer, stage: StageShape): Record<string, Attribu
 }
 
 /** The part of a layer's geometry that a stage carries; sizes are those of the stage alone given the layer's input. */
-export function stageGeometry(whole: Geometry, { dims, group, carries }: StageShape): Omit<Geometry, "input" | "output"> {
+export function stageGeometry(
+  whole: Geometry,
+  { dims, group, carries }: StageShape,
+): Omit<Geometry, "input" | "output"> {
   const rows = carries === "both" || carries === "rows";
   const columns = carries === "both" || carries === "columns";
   return {
     kernel: [dims[2], dims[3]],
     strides: [rows ? whole.strides[0] : 1, columns ? whole.strides[1] : 1],
     dilations: [rows ? whole.dilations[0] : 1, columns ? whole.dilations[1] : 1],
-    pads: [rows ? whole.pads[0] : 0, columns ? whole.pads[1] : 0, rows ? whole.pads[2] : 0, columns ? whole.pads[3] : 0],
+    pads: [
+      rows ? whole.pads[0] : 0,
+      columns ? whole.pads[1] : 0,
+      rows ? whole.pads[2] : 0,
+      columns ? whole.pads[3] : 0,
+    ],
     group,
   };
 }

@@ -68,7 +68,9 @@ function enqueue<T>(job: () => Promise<T>): Promise<T> {
  */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
   const bytes = model instanceof Uint8Array ? model : encodeModel(model);
-  const inner = await enqueue(() => guard("ONNX Runtime refuses the model", () => ort.InferenceSession.create(bytes, ortOptions(options))));
+  const inner = await enqueue(() =>
+    guard("ONNX Runtime refuses the model", () => ort.InferenceSession.create(bytes, ortOptions(options))),
+  );
   let open = true;
   return {
     inputs: inner.inputNames,
@@ -135,7 +137,9 @@ async function runOn(
 ): Promise<Record<string, NdArray>> {
   const tensors = Object.entries(feeds).map(([name, array]) => [name, toOrt(name, array)] as const);
   const results = await guard("ONNX Runtime failed", () =>
-    fetches === undefined ? inner.run(Object.fromEntries(tensors)) : inner.run(Object.fromEntries(tensors), [...fetches]),
+    fetches === undefined
+      ? inner.run(Object.fromEntries(tensors))
+      : inner.run(Object.fromEntries(tensors), [...fetches]),
   );
   return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromOrt(tensor)]));
 }

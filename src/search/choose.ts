@@ -27,7 +27,9 @@ const BISECTIONS = 60;
  * @returns null where no choice keeps within every budget
  */
 export function choose(items: Items, budgets: readonly number[]): Chosen | null {
-  const scale = budgets.map((_, b) => items.reduce((sum, item) => sum + Math.max(...item.map((o) => o.costs[b]!)), 0) || 1);
+  const scale = budgets.map(
+    (_, b) => items.reduce((sum, item) => sum + Math.max(...item.map((o) => o.costs[b]!)), 0) || 1,
+  );
   let best: Chosen | null = null;
   for (const weights of mixtures(budgets)) {
     const price = (option: Option) => option.costs.reduce((sum, cost, b) => sum + (weights[b]! * cost) / scale[b]!, 0);
@@ -54,7 +56,11 @@ function mixtures(budgets: readonly number[]): readonly (readonly number[])[] {
 }
 
 function bisect(items: Items, budgets: readonly number[], price: (option: Option) => number): Chosen | null {
-  const at = (lambda: number) => total(items, items.map((item) => cheapest(item, lambda, price)));
+  const at = (lambda: number) =>
+    total(
+      items,
+      items.map((item) => cheapest(item, lambda, price)),
+    );
   const free = at(0);
   if (fits(free, budgets)) return free;
   let [low, high] = [-40, 40];

@@ -10,7 +10,7 @@ import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { covariance } from "../metric/covariance.ts";
 import { frobenius, type Metric } from "../metric/metric.ts";
-import { checkInterrupted, type Control } from "../progress.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { type Candidate, candidateRanks, candidatesOf } from "./candidates.ts";
 
@@ -64,7 +64,10 @@ export async function scoreLayers(
 }
 
 /** The methods that have at least one rank to try on the layer (the planned one where there is a plan). */
-export function methodsFor(layer: Layer, { methods, planned }: Pick<ScoreOptions, "methods" | "planned">): readonly Method[] {
+export function methodsFor(
+  layer: Layer,
+  { methods, planned }: Pick<ScoreOptions, "methods" | "planned">,
+): readonly Method[] {
   const fitting = methods.filter((method) => method.refuses(layer) === null);
   if (planned === undefined) return fitting.filter((method) => candidateRanks(layer, method).length > 0);
   return fitting.filter((method) => planned.get(layer.name)?.method === method.name);

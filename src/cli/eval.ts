@@ -1,0 +1,97 @@
+// lowrank eval MODEL --data DATA: top-1 and top-5 with their intervals.
+
+import type { Command } from "commander";
+import { openDataset } from "#platform";
+import { resolveInput } from "../analyze/input.ts";
+import { sample } from "../data/batches.ts";
+import { LowrankError } from "../errors.ts";
+import { evaluate } from "../measure/accuracy.ts";
+import { wilson } from "../measure/statistics.ts";
+import { type EvalReport, evalText } from "../report/text.ts";
+import { readModel } from "./files.ts";
+import {
+  addPreprocessOptions,
+  addRuntimeOptions,
+  examples,
+  type JsonFlags,
+  jsonOption,
+  type PreprocessFlags,
+  preprocessOf,
+  type RuntimeFlags,
+  whole,
+} from "./options.ts";
+import { type Running, runJob } from "./run.ts";
+
+interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
+  readonly data: string;
+  readonly images?: number;
+  readonly seed?: number;
+}
+
+export function addEval(program: Command): void {
+  const command = program
+    .command("eval")
+    .summary("top-1, top-5, their 95% intervals")
+    .description(
+      "Measures a classifier's accuracy on labelled images: a folder with one folder of images a class, an .npz or IDX files.",
+    )
+    .argument("<model>", "an .onnx file")
+    .requiredOption("--data <data>", "labelled images")
+    .option("--images <n>", "how many of them to use, a seeded sample (default: all)", whole(1))
+    .option("--seed <n>", "seed of the sample (default: 0)", whole(0));
+  addPreprocessOptions(addRuntimeOptions(command, "images at a time (default: 32)"))
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      examples([
+        ["lowrank eval model.onnx --data photos/", "top-1 and top-5; each folder in photos/ is a class"],
+        ["lowrank eval model.onnx --data photos/ --preset imagenet", "scaled as for ImageNet"],
+        ["lowrank eval model.onnx --data photos/ --images 500 --json", "on a sample, as data"],
+      ]),
+    )
+    .action(run);
+}
+
+function run(path: string, flags: Flags): Promise<void> {
+  const work = (running: Running) => measure(path, flags, running);
+  return runJob({ title: `evaluating ${path}`, json: flags.json === true, work, text: evalText });
+}
+
+async function measure(path: string, flags: Flags, running: Running): Promise<EvalReport> {
+  const { threads, batch, provider, images, seed = 0 } = flags;
+  const { model } = await readModel(path);
+  const input = resolveInput(model, preprocessOf(flags));
+  if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
+  const data = await openDataset(flags.data);
+  if (data.labels === null) {
+    throw new LowrankError("bad-data", `${flags.data} has no labels: give a folder with one folder of images a class`);
+  }
+  const indices = images === undefined ? undefined : sample(data, images, seed);
+  const skipped = new Map<string, string>();
+  const { n, models } = await evaluate([model], data, input.preprocess, {
+    ...running,
+    threads,
+    provider,
+    ...(batch !== undefined && { batch }),
+    ...(indices !== undefined && { indices }),
+    onSkip: (name, reason) => void skipped.set(name, reason),
+  });
+  const { top1, top5, top1_ci95 } = models[0]!;
+  if (top1 === null) throw new LowrankError("bad-data", `the first output of ${path} is not one score a class`);
+  const top5_ci95 = top5 === null ? null : wilson(Math.round(top5 * n), n);
+  return {
+    n,
+    top1,
+    top5,
+    top1_ci95,
+    top5_ci95,
+    skipped: skipped.size,
+    notes: [...input.assumed, ...skipNotes(skipped)],
+  };
+}
+
+function skipNotes(skipped: ReadonlyMap<string, string>): string[] {
+  const [first] = skipped;
+  if (first === undefined) return [];
+  return [`${skipped.size} of the images could not be read, the first: ${first[0]} (${first[1]})`];
+}

@@ -1,0 +1,124 @@
+// Progress on standard error: one live line in a terminal, once the work has taken two seconds; elsewhere a plain line for
+// each phase when it first begins.
+
+import { isUnicodeSupported, Listr, ListrLogger, ProcessOutput } from "listr2";
+import type { Progress } from "../progress.ts";
+import { plural, printable } from "../report/format.ts";
+
+export interface ProgressView {
+  onProgress(progress: Progress): void;
+  /** Says that the work has been asked to stop. */
+  stopping(): void;
+  /** Takes the live line away. */
+  close(): Promise<void>;
+}
+
+export function openProgress(title: string): ProgressView {
+  return process.stderr.isTTY ? liveView(title) : plainView();
+}
+
+function plainView(): ProgressView {
+  const seen = new Set<string>();
+  return {
+    onProgress({ phase }) {
+      if (seen.has(phase)) return;
+      seen.add(phase);
+      process.stderr.write(`${phase}...\n`);
+    },
+    stopping() {},
+    async close() {},
+  };
+}
+
+const QUIET_MS = 2000;
+
+function liveView(title: string): ProgressView {
+  const clock = phaseClock();
+  let line = title;
+  let show = (text: string) => {
+    line = text;
+  };
+  let finish = () => {};
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  let shown: Promise<unknown> = Promise.resolve();
+  const timer = setTimeout(() => {
+    const rename = (task: { title: string }) => {
+      show = (text) => {
+        task.title = text;
+      };
+    };
+    shown = oneTask(line, finished, rename).run();
+  }, QUIET_MS);
+  let stopped = false;
+  return {
+    onProgress(progress) {
+      if (!stopped) show(progressLine(progress, clock(progress)));
+    },
+    stopping() {
+      stopped = true;
+      show("stopping; press Ctrl-C again to end at once");
+    },
+    async close() {
+      clearTimeout(timer);
+      finish();
+      await shown;
+    },
+  };
+}
+
+/** A list of one task, drawn on standard error until `finished` and then taken away; `began` gets what can be renamed. */
+function oneTask(title: string, finished: Promise<void>, began: (task: { title: string }) => void) {
+  const processOutput = new ProcessOutput(process.stderr, process.stderr);
+  const options = {
+    clearOutput: true,
+    formatOutput: "truncate" as const,
+    logger: new ListrLogger({ useIcons: true, toStderr: [], processOutput }),
+  };
+  const task = (_: unknown, self: { title: string }) => {
+    began(self);
+    return finished;
+  };
+  return new Listr<unknown, "default", "default">([{ title, task }], {
+    renderer: "default",
+    rendererOptions: options,
+    // listr2 asks whether standard output is a terminal; what counts here is standard error.
+    fallbackRenderer: "default",
+    fallbackRendererOptions: options,
+    registerSignalListeners: false,
+  });
+}
+
+const BAR_WIDTH = 20;
+
+/** "factoring conv3 ██████░░░░ 12/40, 20 s left". */
+export function progressLine({ phase, done, total, note }: Progress, secondsLeft: number | null): string {
+  const [full, empty] = isUnicodeSupported() ? ["█", "░"] : ["#", "-"];
+  const filled = total > 0 ? Math.round((BAR_WIDTH * Math.min(done, total)) / total) : 0;
+  const bar = total > 0 ? ` ${full.repeat(filled)}${empty.repeat(BAR_WIDTH - filled)} ${done}/${total}` : "";
+  const left = secondsLeft === null ? "" : `, ${duration(secondsLeft)} left`;
+  return `${phase}${bar}${left}${note === undefined ? "" : ` (${printable(note)})`}`;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : plural(Math.round(minutes / 60), "hour");
+}
+
+/** Tells the seconds a phase has left, from its own rate so far; null until it has run for two seconds. */
+export function phaseClock(now: () => number = () => performance.now()): (progress: Progress) => number | null {
+  const starts = new Map<string, { at: number; from: number; last: number }>();
+  return ({ phase, done, total }) => {
+    const known = starts.get(phase);
+    if (known === undefined || done < known.last) {
+      starts.set(phase, { at: now(), from: done, last: done });
+      return null;
+    }
+    known.last = done;
+    const elapsed = now() - known.at;
+    if (elapsed < QUIET_MS || done <= known.from || done >= total) return null;
+    return ((elapsed / (done - known.from)) * (total - done)) / 1000;
+  };
+}

@@ -1,0 +1,55 @@
+// What every command does around its work: shows progress, stops on Ctrl-C, prints the result.
+
+import pc from "picocolors";
+import { LowrankError } from "../errors.ts";
+import type { Control } from "../progress.ts";
+import type { Ink } from "../report/format.ts";
+import { openProgress } from "./progress.ts";
+
+/** What a command's work gets to report on itself and to be stopped. */
+export type Running = Required<Control>;
+
+export interface Job<T> {
+  /** Shown until the work says what it does. */
+  readonly title: string;
+  readonly json: boolean;
+  readonly work: (running: Running) => Promise<T>;
+  /** The result for people. */
+  readonly text: (result: T, ink: Ink) => string;
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+/** @throws what the work throws; LowrankError `interrupted` where it failed after a signal to stop */
+export async function runJob<T>({ title, json, work, text }: Job<T>): Promise<void> {
+  const progress = openProgress(title);
+  const abort = new AbortController();
+  const stop = () => {
+    if (abort.signal.aborted) endAtOnce();
+    progress.stopping();
+    abort.abort();
+  };
+  for (const signal of SIGNALS) process.on(signal, stop);
+  let result: T;
+  try {
+    result = await work({ onProgress: progress.onProgress, signal: abort.signal });
+  } catch (error) {
+    if (!abort.signal.aborted) throw error;
+    throw new LowrankError("interrupted", "interrupted; nothing was written", {}, { cause: error });
+  } finally {
+    await progress.close();
+    for (const signal of SIGNALS) process.off(signal, stop);
+  }
+  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : text(result, terminalInk()));
+}
+
+function endAtOnce(): never {
+  // The live line hides the cursor.
+  if (process.stderr.isTTY) process.stderr.write("\x1b[?25h\n");
+  process.exit(130);
+}
+
+function terminalInk(): Ink {
+  const { bold, dim, green, red } = pc.createColors(pc.isColorSupported && process.stdout.isTTY === true);
+  return { bold, dim, good: green, bad: red };
+}

@@ -1,0 +1,106 @@
+// What a shape rule gets and gives, and the few words that all rules are written in.
+
+import { LowrankError } from "../../errors.ts";
+import { intAttribute, intsAttribute } from "../build.ts";
+import type { Dim, ElementType, Graph, Node } from "../model.ts";
+
+/** What is known of a value without running the graph. */
+export interface Value {
+  readonly type: ElementType | null;
+  readonly shape: readonly Dim[] | null;
+  /** Elements in row-major order where the value is small and partly known (shape arithmetic); null elements are unknown. */
+  readonly elements: readonly Dim[] | null;
+}
+
+export interface Call {
+  readonly node: Node;
+  /** Version of the operator set of the node's domain. */
+  readonly opset: number;
+  /** One for each input; UNKNOWN for an absent one. */
+  readonly inputs: readonly Value[];
+  /** What is known of the outputs of a subgraph of this node. */
+  readonly infer: (body: Graph) => readonly Value[];
+}
+
+/** What is known of a node's outputs, as many as the rule can tell. */
+export type Rule = (call: Call) => readonly Value[];
+
+export type Rules = Readonly<Record<string, Rule>>;
+
+export const UNKNOWN: Value = { type: null, shape: null, elements: null };
+
+export function value(
+  type: ElementType | null,
+  shape: readonly Dim[] | null,
+  elements: readonly Dim[] | null = null,
+): Value {
+  return { type, shape, elements };
+}
+
+/** The value of an input; UNKNOWN where it is absent. */
+export const input = (call: Call, index: number): Value => call.inputs[index] ?? UNKNOWN;
+
+/** Whether the node has this optional input. */
+export const has = (call: Call, index: number): boolean => (call.node.inputs[index] ?? "") !== "";
+
+export const int = (call: Call, name: string, fallback: number): number => intAttribute(call.node, name, fallback);
+
+/** A contradiction in the model. */
+export function contradiction({ node }: Call, text: string): LowrankError {
+  const label = node.name === "" ? `${node.op} (makes ${node.outputs.join(", ")})` : `${node.op} ${node.name}`;
+  return new LowrankError("bad-model", `${label}: ${text}`, { node: node.name, op: node.op });
+}
+
+/** A shape for a message. */
+export const show = (shape: readonly Dim[] | null): string =>
+  shape === null ? "?" : `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
+
+export const allKnown = (dims: readonly Dim[] | null | undefined): dims is readonly number[] =>
+  dims?.every((dim) => typeof dim === "number") ?? false;
+
+/** An axis counted from the front. */
+export function axisIn(call: Call, axis: number, rank: number): number {
+  const resolved = axis < 0 ? axis + rank : axis;
+  if (resolved >= 0 && resolved < rank) return resolved;
+  throw contradiction(call, `axis ${axis} is outside a value of rank ${rank}`);
+}
+
+/** Axes counted from the front, each named once. */
+export function axesIn(call: Call, axes: readonly number[], rank: number): readonly number[] {
+  const resolved = axes.map((axis) => axisIn(call, axis, rank));
+  if (new Set(resolved).size < axes.length) throw contradiction(call, `axes [${axes}] name an axis twice`);
+  return resolved;
+}
+
+/** A shape of this rank; refuses another rank, and gives null for an unknown shape. */
+export function ofRank(call: Call, index: number, rank: number): readonly Dim[] | null {
+  const { shape } = input(call, index);
+  if (shape === null || shape.length === rank) return shape;
+  throw contradiction(call, `input ${call.node.inputs[index]} must have rank ${rank}, not the shape ${show(shape)}`);
+}
+
+/**
+ * A list that older operator sets keep in an attribute and newer ones in an input: undefined where it is absent, null
+ * where it is not known.
+ */
+export function listOf(call: Call, attribute: string, index: number): readonly number[] | null | undefined {
+  const list = intsAttribute(call.node, attribute);
+  if (list !== null) return list;
+  if (!has(call, index)) return undefined;
+  const { elements } = input(call, index);
+  return allKnown(elements) ? elements : null;
+}
+
+/** What two sources say of one size; refuses two different numbers. */
+export function agree(call: Call, a: Dim, b: Dim, what: string): Dim {
+  if (typeof a === "number" && typeof b === "number" && a !== b) throw contradiction(call, `${what}: ${a} is not ${b}`);
+  if (typeof a === "number") return a;
+  return typeof b === "number" ? b : (a ?? b);
+}
+
+/** `count` unknown sizes. */
+export const unknownDims = (count: number): readonly Dim[] => Array.from({ length: count }, () => null);
+
+/** The shape with the size of one axis replaced. */
+export const withDim = (shape: readonly Dim[], axis: number, dim: Dim): readonly Dim[] =>
+  shape.map((old, i) => (i === axis ? dim : old));

@@ -1,0 +1,72 @@
+// Partial constants: the elements of small values that shape arithmetic is made of, any of which may be a symbolic or an
+// unknown size.
+
+import type { Dim, ElementType, Tensor } from "../model.ts";
+import { elementCount, floats, integers } from "../tensor.ts";
+import { allKnown } from "./call.ts";
+
+/** Larger values are not followed: no shape is computed from them. */
+const LIMIT = 256;
+
+/** The elements of a small constant of a numeric type. */
+export function elementsOf(tensor: Tensor): readonly Dim[] | null {
+  const count = elementCount(tensor.dims);
+  if (count > LIMIT) return null;
+  const numbers = read(tensor);
+  return numbers?.length === count ? numbers : null;
+}
+
+function read(tensor: Tensor): readonly number[] | null {
+  switch (tensor.type) {
+    case "int64":
+    case "int32":
+      return integers(tensor);
+    case "float32":
+    case "float64":
+      return Array.from(floats(tensor));
+    case "bool":
+    case "uint8":
+      return Array.from(tensor.bytes);
+    default:
+      return null;
+  }
+}
+
+const INTEGER = /^u?int|^bool$/;
+
+export const isInteger = (type: ElementType | null): boolean => type !== null && INTEGER.test(type);
+
+/** A number as its type holds it; null where it is not finite. */
+export function rounded(number: number, type: ElementType | null): number | null {
+  if (!Number.isFinite(number)) return null;
+  if (type === "bool") return number === 0 ? 0 : 1;
+  if (isInteger(type)) return Math.trunc(number);
+  return type === "float32" ? Math.fround(number) : number;
+}
+
+/**
+ * The elements of a value of this shape, each said by its index; null where the shape is not known or too large.
+ * Every operator that only moves elements is this with another `at`.
+ */
+export function fill(shape: readonly Dim[] | null, at: (index: readonly number[]) => Dim | undefined) {
+  if (!allKnown(shape) || elementCount(shape) > LIMIT) return null;
+  const index = shape.map(() => 0);
+  return Array.from({ length: elementCount(shape) }, (): Dim => {
+    const element = at(index) ?? null;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      if (++index[axis]! < shape[axis]!) break;
+      index[axis] = 0;
+    }
+    return element;
+  });
+}
+
+/** The element at an index of a value whose shape may be broadcast: axes of size 1 stay at 0, missing ones are left out. */
+export function elementAt(
+  elements: readonly Dim[],
+  shape: readonly number[],
+  index: readonly number[],
+): Dim | undefined {
+  const skip = index.length - shape.length;
+  return elements[shape.reduce((offset, size, axis) => offset * size + (size === 1 ? 0 : index[axis + skip]!), 0)];
+}

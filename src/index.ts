@@ -1,0 +1,16 @@
+// The public API. Everything here works in Node and in a browser, but for writeModelFile, which needs files.
+
+export { openDataset, readModelFile, writeModelFile } from "#platform";
+export { type Compressed, type CompressOptions, compress, type Reopened } from "./compress.ts";
+export { type Arrays, type Dataset, datasetFromArrays } from "./data/dataset.ts";
+export type { PreprocessOptions } from "./data/preprocess.ts";
+export { type ErrorCode, LowrankError } from "./errors.ts";
+export type { Model } from "./graph/model.ts";
+export { type EvaluateOptions, type Evaluation, evaluate } from "./measure/accuracy.ts";
+export { compareLatency, type Latency, type LatencyOptions } from "./measure/latency.ts";
+export { decodeModel } from "./onnx/decode.ts";
+export { encodeModel } from "./onnx/encode.ts";
+export type { Control, Progress } from "./progress.ts";
+export { type Inspection, type InspectOptions, inspect } from "./report/inspect.ts";
+export type { CompressReport } from "./report/report.ts";
+export { formatPlan, type Plan } from "./search/plan.ts";
