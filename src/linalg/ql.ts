@@ -6,6 +6,9 @@ import { LowrankError } from "../errors.ts";
 const EPS = 2 ** -52;
 const MAX_SWEEPS = 60;
 
+/** Off-diagonals below this are zero: matrices are scaled to about 1 before. */
+const TINY = EPS * EPS;
+
 /**
  * Turns `d` (n numbers, the diagonal) into the eigenvalues, in no order, and the rows of `vectors` (n x n, row-major, the
  * identity on entry) into their eigenvectors. `e` (n - 1 off-diagonal numbers) is destroyed.
@@ -16,7 +19,7 @@ export function tridiagonalQl(d: Float64Array, e: Float64Array, vectors: Float64
   for (let l = 0; l < n; l++) {
     for (let sweep = 0; ; sweep++) {
       let m = l;
-      while (m < n - 1 && Math.abs(e[m]!) > EPS * Math.sqrt(Math.abs(d[m]!)) * Math.sqrt(Math.abs(d[m + 1]!)) + TINY) m++;
+      while (m < n - 1 && Math.abs(e[m]!) > EPS * (Math.abs(d[m]!) + Math.abs(d[m + 1]!)) + TINY) m++;
       if (m === l) break;
       if (sweep === MAX_SWEEPS) {
         throw new LowrankError("runtime", `symmetricEigen: no convergence at eigenvalue ${l} of ${n}; is the matrix finite?`);
@@ -26,16 +29,15 @@ export function tridiagonalQl(d: Float64Array, e: Float64Array, vectors: Float64
   }
 }
 
-/** Off-diagonals below this are zero: matrices are scaled to about 1 before. */
-const TINY = 2 ** -110;
-
 /** One implicit QL sweep on rows l..m: the bulge runs from m up to l, each rotation goes into two rows of `vectors`. */
 function chase(d: Float64Array, e: Float64Array, l: number, m: number, vectors: Float64Array): void {
   const n = d.length;
   const half = (d[l + 1]! - d[l]!) / (2 * e[l]!);
   const root = Math.hypot(half, 1);
   let g = d[m]! - d[l]! + e[l]! / (half + (half < 0 ? -root : root));
-  let [s, c, p] = [1, 1, 0];
+  let s = 1;
+  let c = 1;
+  let p = 0;
   for (let i = m - 1; i >= l; i--) {
     const f = s * e[i]!;
     const b = c * e[i]!;
@@ -63,7 +65,8 @@ function chase(d: Float64Array, e: Float64Array, l: number, m: number, vectors: 
 /** (x, y) becomes (c x - s y, s x + c y), x and y the `length` numbers from those places. */
 export function rotateRows(rows: Float64Array, x: number, y: number, length: number, c: number, s: number): void {
   for (let k = 0; k < length; k++) {
-    const [f, g] = [rows[x + k]!, rows[y + k]!] as const;
+    const f = rows[x + k]!;
+    const g = rows[y + k]!;
     rows[x + k] = c * f - s * g;
     rows[y + k] = s * f + c * g;
   }

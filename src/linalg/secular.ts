@@ -57,8 +57,6 @@ function solve(d: Float64Array, squares: Float64Array, inverseRho: number, j: nu
   let span = last ? 0 : d[j + 1]! - d[j]!;
   if (last) for (let i = 0; i < k; i++) span += squares[i]! / inverseRho;
   for (let i = 0; i < k; i++) delta[i] = d[i]! - d[j]!;
-  // The poles that the interpolation keeps: d_j and its neighbour above, for the last root the one below.
-  const partner = last ? Math.max(0, j - 1) : j + 1;
   const middle = evaluate(delta, squares, inverseRho, span / 2, j);
   const origin = !last && middle.value <= 0 ? j + 1 : j;
   const bracket = origin === j ? [0, span / 2] : [-span / 2, 0];
@@ -74,7 +72,7 @@ function solve(d: Float64Array, squares: Float64Array, inverseRho: number, j: nu
     else high = offset;
     if (!(high - low > EPS * Math.max(Math.abs(low), Math.abs(high)))) break;
     const slow = Math.abs(now.value) > before / 2 && step > 2;
-    let next = slow ? Number.NaN : offset + correction(now, delta[j]! - offset, delta[partner]! - offset, last);
+    let next = slow ? Number.NaN : offset + (last ? lastStep(now, delta[j]! - offset) : innerStep(now, delta[j]! - offset, delta[j + 1]! - offset));
     if (!(next > low && next < high)) next = low + (high - low) / 2;
     if (next === offset || next === low || next === high) break;
     before = Math.abs(now.value);
@@ -94,7 +92,10 @@ interface Secular {
 }
 
 function evaluate(delta: Float64Array, squares: Float64Array, inverseRho: number, offset: number, j: number): Secular {
-  let [below, slopeBelow, above, slopeAbove] = [0, 0, 0, 0];
+  let below = 0;
+  let slopeBelow = 0;
+  let above = 0;
+  let slopeAbove = 0;
   for (let i = 0; i <= j; i++) {
     const term = squares[i]! / (delta[i]! - offset);
     below += term;
@@ -111,12 +112,16 @@ function evaluate(delta: Float64Array, squares: Float64Array, inverseRho: number
 }
 
 /** The step to the root of c + s / (p - x) + S / (q - x), fitted to the sums on either side; p and q seen from here. */
-function correction({ value, slopeBelow, slopeAbove }: Secular, p: number, q: number, last: boolean): number {
-  const slope = slopeBelow + slopeAbove;
-  const c = last ? value - p * slope : value - p * slopeBelow - q * slopeAbove;
-  if (last) return c > 0 ? p + (p * p * slope) / c : Number.NaN;
-  const a = (p + q) * value - p * q * slope;
+function innerStep({ value, slopeBelow, slopeAbove }: Secular, p: number, q: number): number {
+  const c = value - p * slopeBelow - q * slopeAbove;
+  const a = (p + q) * value - p * q * (slopeBelow + slopeAbove);
   const b = p * q * value;
   const root = Math.sqrt(Math.max(0, a * a - 4 * b * c));
   return a <= 0 ? (a - root) / (2 * c) : (2 * b) / (a + root);
+}
+
+/** The step to the root of c + s / (p - x): the last root has no pole above. */
+function lastStep({ value, slopeBelow }: Secular, p: number): number {
+  const c = value - p * slopeBelow;
+  return c > 0 ? p + (p * p * slopeBelow) / c : Number.NaN;
 }

@@ -76,7 +76,8 @@ function reducePanel(a: Matrix, width: number, diagonal: Float64Array, offDiagon
   for (let j = 0; j < width; j++) {
     column.set(a.data.subarray(j * m + j, (j + 1) * m), j);
     for (let l = 0; l < j; l++) {
-      const [vj, wj] = [v[l * m + j]!, w[l * m + j]!];
+      const vj = v[l * m + j]!;
+      const wj = w[l * m + j]!;
       for (let i = j; i < m; i++) column[i]! -= v[l * m + i]! * wj + w[l * m + i]! * vj;
     }
     diagonal[j] = column[j]!;
@@ -107,7 +108,8 @@ function subtractPair(
   vj: Float64Array,
   wj: Float64Array,
 ): void {
-  let [alongV, alongW] = [0, 0];
+  let alongV = 0;
+  let alongW = 0;
   for (let i = first; i < m; i++) {
     const x = vj[i]!;
     alongV += v[at + i]! * x;
@@ -138,14 +140,24 @@ function multiplySymmetric(a: Float64Array, m: number, first: number, v: Float64
   y.fill(0, first, m);
   let i = first;
   for (; i + 3 < m; i += 4) {
-    const [r0, r1, r2, r3] = [i * m, (i + 1) * m, (i + 2) * m, (i + 3) * m] as const;
-    const [v0, v1, v2, v3] = [v[i]!, v[i + 1]!, v[i + 2]!, v[i + 3]!] as const;
+    const r0 = i * m;
+    const r1 = r0 + m;
+    const r2 = r1 + m;
+    const r3 = r2 + m;
+    const v0 = v[i]!;
+    const v1 = v[i + 1]!;
+    const v2 = v[i + 2]!;
+    const v3 = v[i + 3]!;
     let s0 = a[r0 + i]! * v0 + a[r0 + i + 1]! * v1 + a[r0 + i + 2]! * v2 + a[r0 + i + 3]! * v3;
     let s1 = a[r0 + i + 1]! * v0 + a[r1 + i + 1]! * v1 + a[r1 + i + 2]! * v2 + a[r1 + i + 3]! * v3;
     let s2 = a[r0 + i + 2]! * v0 + a[r1 + i + 2]! * v1 + a[r2 + i + 2]! * v2 + a[r2 + i + 3]! * v3;
     let s3 = a[r0 + i + 3]! * v0 + a[r1 + i + 3]! * v1 + a[r2 + i + 3]! * v2 + a[r3 + i + 3]! * v3;
     for (let j = i + 4; j < m; j++) {
-      const [a0, a1, a2, a3, x] = [a[r0 + j]!, a[r1 + j]!, a[r2 + j]!, a[r3 + j]!, v[j]!] as const;
+      const a0 = a[r0 + j]!;
+      const a1 = a[r1 + j]!;
+      const a2 = a[r2 + j]!;
+      const a3 = a[r3 + j]!;
+      const x = v[j]!;
       s0 += a0 * x;
       s1 += a1 * x;
       s2 += a2 * x;

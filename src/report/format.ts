@@ -106,6 +106,3 @@ export function table(columns: readonly Column[], rows: readonly (readonly Cell[
     .map((line) => line.trimEnd())
     .join("\n");
 }
-
-/** Lines of text under each other, each moved to the right by two. */
-export const indent = (text: string): string => text.replace(/^(?=.)/gm, "  ");

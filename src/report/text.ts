@@ -83,7 +83,7 @@ function answerLines(report: CompressReport): string[] {
 const LAYER_COLUMNS: readonly Column[] = [
   { title: "layer" },
   { title: "op" },
-  { title: "F x C x X x Y" },
+  { title: "FxCxXxY" },
   { title: "MACs" },
   { title: "method" },
   { title: "rank", align: "right" },
@@ -117,7 +117,7 @@ function paragraph(text: string, ink: Ink): string {
     .join("\n");
 }
 
-const shapeText = (shape: readonly number[] | null): string => (shape === null ? "" : shape.join(" x "));
+const shapeText = (shape: readonly number[] | null): string => (shape === null ? "" : shape.join("x"));
 
 function notes(texts: readonly string[], ink: Ink): string {
   if (texts.length === 0) return "";
@@ -149,7 +149,7 @@ function inspectTable(layers: readonly InspectionLayer[], ink: Ink): string {
   const columns: readonly Column[] = [
     { title: "layer" },
     { title: "op" },
-    { title: "F x C x X x Y" },
+    { title: "FxCxXxY" },
     { title: "MACs", align: "right" },
     { title: "share", align: "right" },
     { title: "parameters", align: "right" },
@@ -232,5 +232,3 @@ export function benchText(
   const blocks = [table(columns, rows, ink), ink.dim(how), notes(texts, ink)];
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }
-
-export { indent };

@@ -21,6 +21,9 @@ export interface Replaced {
   readonly bias: string | null;
 }
 
+/** The operator set from which on Gemm may go without its third input. */
+const GEMM_BIAS_OPTIONAL = 11;
+
 /**
  * @param bias length F, or null for none
  */
@@ -44,6 +47,11 @@ export function replaceLayer(
     features = value;
     const output = last ? layer.output : fresh(`${stem}_stage${index}`);
     const inputs = last && biasTensor !== null ? [value, weight.name, biasTensor.name] : [value, weight.name];
+    if (inputs.length === 2 && layer.op === "Gemm" && (model.opsets.get("") ?? 1) < GEMM_BIAS_OPTIONAL) {
+      const zeros = floatTensor(fresh(`${stem}_zeros${index}`), [stage.dims[0]], new Float32Array(stage.dims[0]));
+      tensors.push(zeros);
+      inputs.push(zeros.name);
+    }
     nodes.push(stageNode(layer, stage, inputs, output, fresh(`${stem}_${index}`)));
     value = output;
   });

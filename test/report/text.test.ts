@@ -1,0 +1,176 @@
+import { expect, test } from "vitest";
+import type { CompressReport, LayerReport } from "../../src/report/report.ts";
+import { benchText, compressText, evalText, inspectText } from "../../src/report/text.ts";
+
+const conv: LayerReport = {
+  name: "conv2",
+  op: "Conv",
+  shape: [128, 64, 5, 5],
+  method: "spatial",
+  rank: 64,
+  reason: "approximated, last factor refitted",
+  macs_before: 52_400_000,
+  macs_after: 15_700_000,
+  params_before: 204_928,
+  params_after: 61_568,
+  ms_before: 1.08,
+  ms_after: 0.323,
+  error: 0.12,
+  error_refit: 0.1,
+};
+
+const kept: LayerReport = {
+  ...conv,
+  name: "/features/features.6/Conv",
+  method: null,
+  rank: null,
+  reason: "svd: a convolution: see channel; channel: not a convolution; spatial: its kernel is 1x1",
+  macs_after: 52_400_000,
+  ms_before: null,
+  ms_after: null,
+};
+
+const report: CompressReport = {
+  input: "model.onnx",
+  output: "small.onnx",
+  macs: { before: 93_458_000, after: 46_611_000 },
+  params: { before: 3_820_000, after: 3_560_000 },
+  bytes: { before: 15_312_345, after: 14_224_318 },
+  latency: {
+    before_ms: 2.4712,
+    after_ms: 1.5907,
+    speedup: 1.553,
+    ci95: [1.531, 1.582],
+    batch: 1,
+    threads: 1,
+    decided: true,
+  },
+  accuracy: { before: 0.7684, after: 0.7664, drop: 0.2, ci95: [-0.31, 0.72] },
+  agreement: 0.984375,
+  agreement_ci95: [0.917, 0.997],
+  output_error: 0.02274,
+  images: { calibration: 192, measured: 64, skipped: 0 },
+  layers: [conv, kept],
+  folded: 0,
+  notes: ["3 images could not be read, the first: a.png (cut short)"],
+  seed: 0,
+};
+
+test("compress: what was gained, what it cost, and every layer", () => {
+  expect(compressText(report)).toMatchInlineSnapshot(`
+    "model.onnx -> small.onnx
+
+    1.55x faster (95% interval 1.53 to 1.58): 2.47 ms -> 1.59 ms, batch 1, 1 thread
+    MACs        93.5 M -> 46.6 M (2.01x fewer)
+    parameters  3.82 M -> 3.56 M (1.07x fewer)
+    file        15.3 MB -> 14.2 MB (1.08x smaller)
+    top-1       76.84% -> 76.64%, drop 0.20 points (95% interval -0.31 to 0.72)
+    agreement   the same answer for 98.4% of 64 images (95% interval 91.7% to 99.7%)
+    output      relative error 0.0227
+
+    layer                      op    FxCxXxY     MACs              method      rank  ms                speed-up
+    conv2                      Conv  128x64x5x5  52.4 M -> 15.7 M  spatial       64  1.08 -> 0.323        3.34x
+    /features/features.6/Conv  Conv  128x64x5x5  52.4 M            svd: a convolution: see channel; channel:
+                                                                   not a convolution; spatial: its kernel is
+                                                                   1x1
+
+    Notes
+    - 3 images could not be read, the first: a.png (cut short)
+    "
+  `);
+});
+
+test("compress: no images, no difference in speed", () => {
+  const latency = { ...report.latency, speedup: 1.004, ci95: [0.981, 1.022] as const, decided: false, threads: null };
+  const without = { ...report, latency, accuracy: null, agreement: null, agreement_ci95: null, output_error: null };
+  const text = compressText({ ...without, layers: [], notes: [] });
+  expect(text).toMatchInlineSnapshot(`
+    "model.onnx -> small.onnx
+
+    No difference in speed that could be measured: 1.00x (95% interval 0.981 to 1.02), 2.47 ms -> 1.59 ms, batch 1
+    MACs        93.5 M -> 46.6 M (2.01x fewer)
+    parameters  3.82 M -> 3.56 M (1.07x fewer)
+    file        15.3 MB -> 14.2 MB (1.08x smaller)
+    "
+  `);
+});
+
+test("compress: says slower where it is slower, and larger where it is larger", () => {
+  const latency = { ...report.latency, speedup: 0.8, ci95: [0.78, 0.82] as const };
+  const text = compressText({ ...report, latency, bytes: { before: 1000, after: 2000 } });
+  expect(text).toContain("Slower: 0.800x the speed");
+  expect(text).toContain("file        1.00 KB -> 2.00 KB (2.00x larger)");
+});
+
+test("a layer's name cannot steer the terminal", () => {
+  const text = compressText({ ...report, layers: [{ ...conv, name: "conv\x1b[2J" }] });
+  expect(text).not.toContain("\x1b");
+});
+
+test("inspect: layers with their methods, or the reason for none", () => {
+  const text = inspectText({
+    layers: [
+      {
+        ...{ name: "conv1", op: "Conv", shape: [64, 3, 7, 7], macs: 9_633_792, params: 9472, macs_share: 0.9 },
+        ...{ methods: ["channel", "spatial"], reason: null },
+      },
+      {
+        ...{ name: "product", op: "MatMul", shape: null, macs: 1_070_421, params: 0, macs_share: 0.1 },
+        ...{ methods: [], reason: "its weight is not constant" },
+      },
+    ],
+    ...{ macs: 10_704_213, params: 9472, bytes: 38_912, input: { name: "image", shape: [1, 3, 32, null] } },
+    notes: ["counted for 1x3x224x224"],
+  });
+  expect(text).toMatchInlineSnapshot(`
+    "10.7 M MACs for one image, 9.47 K parameters, 38.9 KB; input image [1, 3, 32, ?]
+
+    layer    op      FxCxXxY     MACs  share  parameters  methods
+    conv1    Conv    64x3x7x7  9.63 M  90.0%      9.47 K  channel, spatial
+    product  MatMul            1.07 M  10.0%           0  its weight is not constant
+
+    1 of 2 layers can be approximated, 90.0% of the MACs.
+
+    Notes
+    - counted for 1x3x224x224
+    "
+  `);
+});
+
+test("eval: accuracies with their intervals", () => {
+  const range = { top1_ci95: [0.7565, 0.7919] as const, top5_ci95: [0.98, 0.99] as const };
+  const text = evalText({ n: 5000, top1: 0.7684, top5: 0.988, ...range, skipped: 0, notes: [] });
+  expect(text).toMatchInlineSnapshot(`
+    "top-1  76.84% (95% interval 75.65% to 79.19%)
+    top-5  98.80% (95% interval 98.00% to 99.00%)
+    5000 images
+    "
+  `);
+});
+
+test("bench: times, and ratios to the first", () => {
+  const times = { median_ms: 1.4312, p10_ms: 1.2412, p90_ms: 1.6612 };
+  const models = ["a.onnx", "b.onnx", "c.onnx"].map((file) => ({ file, ...times }));
+  const ratios = [
+    { file: "b.onnx", speedup: 1.61, ci95: [1.6, 1.63] as const, decided: true },
+    { file: "c.onnx", speedup: 1.01, ci95: [0.99, 1.02] as const, decided: false },
+  ];
+  expect(benchText({ models, ratio_to_first: ratios, batch: 1, threads: 2, notes: [] })).toMatchInlineSnapshot(`
+    "model    median       p10 to p90  against the first
+    a.onnx  1.43 ms  1.24 to 1.66 ms
+    b.onnx  1.43 ms  1.24 to 1.66 ms  1.61x as fast (95% interval 1.60 to 1.63)
+    c.onnx  1.43 ms  1.24 to 1.66 ms  1.01x as fast (95% interval 0.990 to 1.02, too close to decide)
+
+    batch 1, 2 threads
+    "
+  `);
+  expect(
+    benchText({ models: models.slice(0, 1), ratio_to_first: [], batch: 4, threads: null, notes: [] }),
+  ).toMatchInlineSnapshot(`
+    "model    median       p10 to p90
+    a.onnx  1.43 ms  1.24 to 1.66 ms
+
+    batch 4, threads as ONNX Runtime chooses
+    "
+  `);
+});
