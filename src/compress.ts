@@ -47,6 +47,8 @@ export interface CompressOptions extends Goals, Control {
   /** Threads and batch size the result will be used with: latency is measured so. By default ONNX Runtime's, and 1. */
   readonly threads?: number;
   readonly batch?: number;
+  /** Seconds to spend at most on timing each of the two models; by default 3. */
+  readonly seconds?: number;
   /** ONNX Runtime's execution provider. */
   readonly provider?: string;
   /** Bytes of the file or files that held the model, where `source` is not those bytes. */
@@ -247,28 +249,26 @@ async function measure(
   { measured, skipped }: Images,
   options: CompressOptions,
 ): Promise<Measured> {
-  const { data, threads, batch = 1, provider } = options;
-  const session = { threads, provider, batch };
+  const { data, threads, provider, seconds, batch = 1 } = options;
   const models = [
     { name: "original", model: original },
     { name: "compressed", model: written },
   ];
-  const inputShapes = imageShape(input, input.batch ?? batch);
-  const latency = await compareLatency(models, { ...session, ...options, inputShapes });
+  const timing = { threads, provider, inputShapes: imageShape(input, input.batch ?? batch) };
+  const latency = await compareLatency(models, { ...timing, ...controlOf(options), ...(seconds && { seconds }) });
   const replaced = layers.filter((layer) => plan.has(layer.name));
-  const layerTimes = await timeLayers(model, written, replaced, { ...session, ...options, inputShapes }, options);
+  const layerTimes = await timeLayers(model, written, replaced, timing, options);
   if (data === undefined || measured === null || input.preprocess === null) {
     return { latency, layerTimes, evaluation: null };
   }
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
-  const both = models.map((entry) => entry.model);
-  const evaluation = await evaluate(both, data, input.preprocess, {
-    ...session,
-    ...options,
-    indices: measured,
-    onSkip,
-  });
+  const reading = { threads, provider, indices: measured, onSkip, ...controlOf(options) };
+  const evaluation = await evaluate([original, written], data, input.preprocess, reading);
   return { latency, layerTimes, evaluation };
+}
+
+function controlOf({ onProgress, signal }: CompressOptions): Control {
+  return { ...(onProgress && { onProgress }), ...(signal && { signal }) };
 }
 
 function notesOf(

@@ -6,6 +6,7 @@ import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import type { Matrix } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
+import { seedFor } from "../linalg/random.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { type SessionOptions, withSession } from "../runtime/session.ts";
 import type { Calibration } from "./calibration.ts";
@@ -66,8 +67,8 @@ export async function collectStatistics(
       checkInterrupted(control);
       const found = await session.run({ [calibration.input]: batch.input });
       const at = { ...found, [calibration.input]: batch.input };
-      for (const [index, sum] of sums.entries()) {
-        await addBatch(la, sum, at, batch.indices, calibration.count, options.seed + index);
+      for (const sum of sums) {
+        await addBatch(la, sum, at, batch.indices, calibration.count, options.seed);
       }
       done += batch.indices.length;
       control.onProgress?.({ phase: "statistics", done, total: calibration.count });
@@ -81,8 +82,8 @@ type Activations = Readonly<Record<string, Parameters<typeof readPatches>[0]>>;
 async function addBatch(la: Linalg, sum: Sums, at: Activations, images: Int32Array, count: number, seed: number) {
   const { layer } = sum;
   const reader = readerOf(layer);
-  const perImage = Math.ceil(sampleTarget(sum.patches === null ? layer.shape.F : patchSize(reader)) / count);
-  const positions = samplePositions(images, layer.positions, perImage, seed);
+  const perImage = Math.ceil(sampleTarget(patchSize(reader)) / count);
+  const positions = samplePositions(images, layer.positions, perImage, seedFor(seed, layer.name));
   const patches = readPatches(at[layer.input]!, reader, positions);
   for (const value of patches.data) {
     sum.inputSum += value;

@@ -1,64 +1,7 @@
 #!/usr/bin/env node
-// The `lowrank` command: hands the arguments to a command and turns what it throws into one line and an exit code.
+// What npm links as `lowrank`.
 
-import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { LowrankError, messageOf } from "../errors.ts";
-import { printable } from "../report/format.ts";
-import { addBench } from "./bench.ts";
-import { addCompress } from "./compress.ts";
-import { addEval } from "./eval.ts";
-import { addInspect } from "./inspect.ts";
-
-const DONE = 0;
-const UNREACHABLE = 1;
-const BAD = 2;
-const INTERRUPTED = 130;
-
-function createProgram(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  const program = new Command("lowrank")
-    .description("Makes a trained convolutional network smaller and faster: ONNX in, ONNX out, with proof.")
-    .version(version)
-    .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "lowrank: ")) })
-    .helpCommand(false);
-  for (const add of [addInspect, addEval, addBench, addCompress]) add(program);
-  for (const command of program.commands) command.showHelpAfterError(`See lowrank ${command.name()} --help`);
-  program
-    .showHelpAfterError("See lowrank --help")
-    .addHelpText("after", "\nlowrank COMMAND --help tells a command's options, with examples.");
-  return program;
-}
-
-async function main(args: readonly string[]): Promise<number> {
-  const program = createProgram();
-  if (args.length === 0) {
-    program.outputHelp();
-    return DONE;
-  }
-  try {
-    await program.parseAsync(args, { from: "user" });
-    return DONE;
-  } catch (error) {
-    return explain(error);
-  }
-}
-
-/** Tells the user what went wrong and gives the exit code. */
-function explain(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : BAD;
-  if (!(error instanceof LowrankError)) {
-    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    process.stderr.write(`lowrank: this is a bug in lowrank, please report it with the lines below\n${stack}\n`);
-    return BAD;
-  }
-  process.stderr.write(`lowrank: ${printable(messageOf(error).replace(/\s+/g, " ").trim())}\n`);
-  if (error.code === "unreachable") return UNREACHABLE;
-  return error.code === "interrupted" ? INTERRUPTED : BAD;
-}
+import { main } from "./program.ts";
 
 /** A reader that has seen enough (`lowrank inspect ... | head`) is no error. */
 for (const stream of [process.stdout, process.stderr]) {

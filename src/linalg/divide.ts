@@ -20,13 +20,18 @@ export interface Eigenrows {
 /**
  * @param d the diagonal, n numbers, of a matrix scaled to about 1
  * @param e n - 1 off-diagonal numbers
- * @param count how many of the largest eigenvalues want their vectors: `vectors` has the last `count` rows only
+ * @param count how many of the largest eigenvalues want their vectors, told all values: `vectors` has these last rows only
  */
-export async function tridiagonalEigen(la: Linalg, d: Float64Array, e: Float64Array, count = d.length): Promise<Eigenrows> {
+export async function tridiagonalEigen(
+  la: Linalg,
+  d: Float64Array,
+  e: Float64Array,
+  count: (values: Float64Array) => number = (values) => values.length,
+): Promise<Eigenrows> {
   const n = d.length;
   if (n <= LEAF) {
     const { values, vectors } = leaf(d, e);
-    return { values, vectors: rowsOf(vectors, n - count, n) };
+    return { values, vectors: rowsOf(vectors, n - count(values), n) };
   }
   // T = diag(T1, T2) + rho u u', u = (0 .. 0, 1, sign, 0 .. 0).
   const half = n >> 1;
@@ -148,13 +153,15 @@ const extent = (part: number, half: number, n: number): [number, number] =>
   part === TOP ? [0, half] : part === BOTTOM ? [half, n] : [0, n];
 
 /** Solves what is left and puts all eigenpairs in ascending order. */
-async function merge(la: Linalg, problem: Deflated, count: number): Promise<Eigenrows> {
+async function merge(la: Linalg, problem: Deflated, wantedOf: (values: Float64Array) => number): Promise<Eigenrows> {
   const { d, z, half, basis, live, done, rho } = problem;
   const n = d.length;
   const pick = (list: Float64Array) => Float64Array.from(live, (i) => list[i]!);
   const solved = rankOneEigen(pick(d), pick(z), rho);
   const all = Float64Array.of(...solved.values, ...done.map((i) => d[i]!));
   const order = ascending(all);
+  const values = all.map((_, i) => all[order[i]!]!);
+  const count = wantedOf(values);
   const vectors = matrix(count, n);
   // Place of each solved pair among the wanted rows, negative where it is not wanted.
   const places = new Int32Array(live.length);
@@ -180,7 +187,7 @@ async function merge(la: Linalg, problem: Deflated, count: number): Promise<Eige
       vectors.data.set(product.data.subarray(row * (to - from), (row + 1) * (to - from)), places[j]! * n + from);
     });
   }
-  return { values: all.map((_, i) => all[order[i]!]!), vectors };
+  return { values, vectors };
 }
 
 /** The eigenvectors of the rank-one problem, z_i / (d_i - value_j) scaled to unit length: rows `wanted`, columns `reaching`. */

@@ -15,13 +15,15 @@ export interface SymmetricEigen {
   readonly vectors: Matrix;
 }
 
+export type Count = number | ((values: Float64Array) => number);
+
 /**
  * Errors of the values, and of V'V - I and S V - V diag(values), are a small multiple of n 1e-16 |S|.
  * @param s n x n, symmetric; only its upper triangle counts
- * @param count how many vectors are wanted; by default all
+ * @param count how many vectors are wanted, by default all; may be told by the values, all n of them, descending
  * @throws LowrankError `runtime` where the matrix is not square or holds a number that is not finite
  */
-export async function symmetricEigen(la: Linalg, s: Matrix, count = s.rows): Promise<SymmetricEigen> {
+export async function symmetricEigen(la: Linalg, s: Matrix, count: Count = s.rows): Promise<SymmetricEigen> {
   const n = s.rows;
   if (s.cols !== n) throw new LowrankError("runtime", `symmetricEigen: the matrix must be square, got [${n}, ${s.cols}]`);
   const largest = maxAbs(s);
@@ -29,7 +31,11 @@ export async function symmetricEigen(la: Linalg, s: Matrix, count = s.rows): Pro
   // A power of two, so that scaling is exact; it keeps squares from overflow and underflow.
   const scale = largest === 0 ? 1 : 2 ** Math.min(1000, Math.max(-1000, -Math.floor(Math.log2(largest))));
   const form = await tridiagonalise(la, matrix(n, n, s.data.map((value) => value * scale)));
-  const { values, vectors } = await tridiagonalEigen(la, form.diagonal, form.offDiagonal, Math.min(n, count));
+  const wanted = (ascending: Float64Array) => {
+    const asked = typeof count === "number" ? count : count(ascending.map((value) => value / scale).reverse());
+    return Math.min(n, Math.max(0, asked));
+  };
+  const { values, vectors } = await tridiagonalEigen(la, form.diagonal, form.offDiagonal, wanted);
   const columns = transpose({ ...vectors, data: reversedRows(vectors) });
   await backTransform(la, form, columns);
   return { values: values.map((value) => value / scale).reverse(), vectors: columns };

@@ -93,6 +93,13 @@ export function besideColumns(a: Matrix, b: Matrix): Matrix {
   return out;
 }
 
+/** The Euclidean norm of each column. */
+export function columnNorms({ rows, cols, data }: Matrix): Float64Array {
+  const norms = new Float64Array(cols);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) norms[j]! += data[i * cols + j]! * data[i * cols + j]!;
+  return norms.map(Math.sqrt);
+}
+
 /** The largest absolute value; NaN where any number is not finite. */
 export function maxAbs({ data }: AnyMatrix): number {
   let largest = 0;

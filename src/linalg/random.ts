@@ -26,6 +26,13 @@ export function random(seed: number): Rng {
   return next;
 }
 
+/** A seed of its own for each name (FNV-1a), so that what is drawn for one does not depend on what others there are. */
+export function seedFor(seed: number, name: string): number {
+  let hash = 0x811c9dc5 ^ seed;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
 /** A standard normal number (Box and Muller 1958). */
 export function gaussian(rng: Rng): number {
   return Math.sqrt(-2 * Math.log(1 - rng())) * Math.cos(2 * Math.PI * rng());

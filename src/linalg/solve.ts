@@ -1,59 +1,168 @@
-// provisional
-import { type Matrix, matrix } from "./matrix.ts";
-import type { Linalg } from "./products.ts";
-export async function cholesky(_la: Linalg, s: Matrix): Promise<Matrix> {
+// Linear systems: Cholesky factor and triangular solves by recursive halving, so that nearly all work is matrix products on
+// ONNX Runtime; ridge least squares from the normal equations.
+
+import { LowrankError } from "../errors.ts";
+import { symmetricEigen } from "./eigen.ts";
+import { columnsOf, type Matrix, matrix, rowsOf, scaleColumns, stackRows, transpose } from "./matrix.ts";
+import { type Linalg, matmul, subtractProduct } from "./products.ts";
+
+/** At and below this size plain loops are faster than another halving. */
+const LEAF = 64;
+
+const EPS = 2 ** -52;
+
+/**
+ * The lower triangular L, n x n, with S = L L'.
+ * @param s n x n, symmetric; only its upper triangle counts
+ * @throws LowrankError `runtime` where S is not positive definite
+ */
+export async function cholesky(la: Linalg, s: Matrix): Promise<Matrix> {
+  if (s.cols !== s.rows) throw new LowrankError("runtime", `cholesky: the matrix must be square, got [${s.rows}, ${s.cols}]`);
+  const lower = await tryCholesky(la, s);
+  if (lower === null) throw new LowrankError("runtime", `cholesky: the ${s.rows} x ${s.rows} matrix is not positive definite`);
+  return lower;
+}
+
+/** The same, null where S is not positive definite. */
+export async function tryCholesky(la: Linalg, s: Matrix): Promise<Matrix | null> {
   const n = s.rows;
-  const L = matrix(n, n);
-  const l = L.data;
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j <= i; j++) {
-      let sum = s.data[i * n + j]!;
-      for (let k = 0; k < j; k++) sum -= l[i * n + k]! * l[j * n + k]!;
-      if (i === j) {
-        if (!(sum > 0)) throw new Error("not positive definite");
-        l[i * n + i] = Math.sqrt(sum);
-      } else l[i * n + j] = sum / l[j * n + j]!;
-    }
-  return L;
+  if (n <= LEAF) return factorSmall(s);
+  const half = n >> 1;
+  const left = columnsOf(rowsOf(s, 0, half), 0, half);
+  const right = columnsOf(rowsOf(s, 0, half), half, n);
+  const first = await tryCholesky(la, left);
+  if (first === null) return null;
+  const across = await solveLower(la, first, right);
+  const rest = columnsOf(rowsOf(s, half, n), half, n);
+  const second = await tryCholesky(la, await subtractProduct(la, rest, across, across, { transA: true }));
+  if (second === null) return null;
+  const below = transpose(across);
+  const out = matrix(n, n);
+  for (let i = 0; i < half; i++) out.data.set(first.data.subarray(i * half, (i + 1) * half), i * n);
+  for (let i = 0; i < n - half; i++) {
+    out.data.set(below.data.subarray(i * half, (i + 1) * half), (half + i) * n);
+    out.data.set(second.data.subarray(i * (n - half), (i + 1) * (n - half)), (half + i) * n + half);
+  }
+  return out;
 }
-export async function solveLower(_la: Linalg, L: Matrix, B: Matrix): Promise<Matrix> {
-  const n = L.rows,
-    m = B.cols;
-  const X = matrix(n, m, B.data.slice());
+
+function factorSmall(s: Matrix): Matrix | null {
+  const n = s.rows;
+  const lower = matrix(n, n);
+  const l = lower.data;
   for (let i = 0; i < n; i++) {
-    const row = X.data.subarray(i * m, (i + 1) * m);
-    for (let k = 0; k < i; k++) {
-      const f = L.data[i * n + k]!;
-      const other = X.data.subarray(k * m, (k + 1) * m);
-      for (let j = 0; j < m; j++) row[j]! -= f * other[j]!;
+    for (let j = 0; j <= i; j++) {
+      let sum = s.data[j * n + i]!;
+      for (let k = 0; k < j; k++) sum -= l[i * n + k]! * l[j * n + k]!;
+      if (i !== j) l[i * n + j] = sum / l[j * n + j]!;
+      else if (sum > 0 && Number.isFinite(sum)) l[i * n + i] = Math.sqrt(sum);
+      else return null;
     }
-    for (let j = 0; j < m; j++) row[j]! /= L.data[i * n + i]!;
   }
-  return X;
+  return lower;
 }
-/** L' X = B */
-export async function solveUpper(_la: Linalg, L: Matrix, B: Matrix): Promise<Matrix> {
-  const n = L.rows,
-    m = B.cols;
-  const X = matrix(n, m, B.data.slice());
+
+/** X with L X = B: L n x n lower triangular, B n x k. */
+export async function solveLower(la: Linalg, lower: Matrix, b: Matrix): Promise<Matrix> {
+  checkSystem("solveLower", lower, b);
+  const n = lower.rows;
+  if (n <= LEAF) return substituteForward(lower, b);
+  const half = n >> 1;
+  const below = rowsOf(lower, half, n);
+  const first = await solveLower(la, columnsOf(rowsOf(lower, 0, half), 0, half), rowsOf(b, 0, half));
+  const rest = await subtractProduct(la, rowsOf(b, half, n), columnsOf(below, 0, half), first);
+  return stackRows(first, await solveLower(la, columnsOf(below, half, n), rest));
+}
+
+/** X with L' X = B: L n x n lower triangular, B n x k. */
+export async function solveUpper(la: Linalg, lower: Matrix, b: Matrix): Promise<Matrix> {
+  checkSystem("solveUpper", lower, b);
+  const n = lower.rows;
+  if (n <= LEAF) return substituteBackward(lower, b);
+  const half = n >> 1;
+  const below = rowsOf(lower, half, n);
+  const second = await solveUpper(la, columnsOf(below, half, n), rowsOf(b, half, n));
+  const rest = await subtractProduct(la, rowsOf(b, 0, half), columnsOf(below, 0, half), second, { transA: true });
+  return stackRows(await solveUpper(la, columnsOf(rowsOf(lower, 0, half), 0, half), rest), second);
+}
+
+/** X with L L' X = B. */
+export async function solveCholesky(la: Linalg, lower: Matrix, b: Matrix): Promise<Matrix> {
+  return solveUpper(la, lower, await solveLower(la, lower, b));
+}
+
+function checkSystem(name: string, lower: Matrix, b: Matrix): void {
+  if (lower.rows === lower.cols && lower.rows === b.rows) return;
+  const shapes = `[${lower.rows}, ${lower.cols}] and [${b.rows}, ${b.cols}]`;
+  throw new LowrankError("runtime", `${name}: a square triangle and as many rows on the right are needed, got ${shapes}`);
+}
+
+function substituteForward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
+  const x = matrix(n, b.cols, b.data.slice());
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < i; j++) subtractRow(x, i, j, l[i * n + j]!);
+    divideRow(x, i, l[i * n + i]!);
+  }
+  return x;
+}
+
+function substituteBackward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
+  const x = matrix(n, b.cols, b.data.slice());
   for (let i = n - 1; i >= 0; i--) {
-    const row = X.data.subarray(i * m, (i + 1) * m);
-    for (let k = i + 1; k < n; k++) {
-      const f = L.data[k * n + i]!;
-      const other = X.data.subarray(k * m, (k + 1) * m);
-      for (let j = 0; j < m; j++) row[j]! -= f * other[j]!;
-    }
-    for (let j = 0; j < m; j++) row[j]! /= L.data[i * n + i]!;
+    for (let j = i + 1; j < n; j++) subtractRow(x, i, j, l[j * n + i]!);
+    divideRow(x, i, l[i * n + i]!);
   }
-  return X;
+  return x;
 }
-export async function ridge(la: Linalg, G: Matrix, B: Matrix, lambda: number): Promise<Matrix> {
-  const n = G.rows;
+
+/** Row i minus `times` row j. */
+function subtractRow({ cols, data }: Matrix, i: number, j: number, times: number): void {
+  if (times === 0) return;
+  const to = i * cols;
+  const from = j * cols;
+  for (let c = 0; c < cols; c++) data[to + c]! -= times * data[from + c]!;
+}
+
+function divideRow({ cols, data }: Matrix, i: number, by: number): void {
+  for (let c = i * cols; c < (i + 1) * cols; c++) data[c]! /= by;
+}
+
+/**
+ * X (n x k) with (G + lambda mean(diag G) I) X = B. Where that matrix is singular to working precision, the X of least
+ * norm among the least-squares solutions.
+ * @param g n x n, symmetric positive semi-definite
+ * @param b n x k
+ * @param lambda without unit, not negative
+ * @throws LowrankError `runtime` where G holds a number that is not finite
+ */
+export async function ridge(la: Linalg, g: Matrix, b: Matrix, lambda: number): Promise<Matrix> {
+  const n = g.rows;
+  if (g.cols !== n || b.rows !== n) {
+    throw new LowrankError("runtime", `ridge: G must be square with B's rows, got [${n}, ${g.cols}] and [${b.rows}, ${b.cols}]`);
+  }
   let trace = 0;
-  for (let i = 0; i < n; i++) trace += G.data[i * n + i]!;
-  const A = matrix(n, n, G.data.slice());
-  const add = (lambda * trace) / n || 1;
-  for (let i = 0; i < n; i++) A.data[i * n + i]! += add;
-  const L = await cholesky(la, A);
-  return solveUpper(la, L, await solveLower(la, L, B));
+  for (let i = 0; i < n; i++) trace += g.data[i * n + i]!;
+  const system = matrix(n, n, g.data.slice());
+  for (let i = 0; i < n; i++) system.data[i * n + i]! += (lambda * trace) / n;
+  const lower = await tryCholesky(la, system);
+  if (lower !== null && !nearlySingular(lower)) return solveCholesky(la, lower, b);
+  return leastNorm(la, system, b);
+}
+
+/** Whether a pivot is no more than the rounding error of its row. */
+function nearlySingular({ rows: n, data }: Matrix): boolean {
+  for (let i = 0; i < n; i++) {
+    let square = 0;
+    for (let j = 0; j <= i; j++) square += data[i * n + j]! * data[i * n + j]!;
+    if (data[i * n + i]! * data[i * n + i]! <= 10 * n * EPS * square) return true;
+  }
+  return false;
+}
+
+/** V diag(1 / values) V' B, without the values that are zero to working precision. */
+async function leastNorm(la: Linalg, s: Matrix, b: Matrix): Promise<Matrix> {
+  const { values, vectors } = await symmetricEigen(la, s);
+  const floor = 10 * s.rows * EPS * Math.max(0, values[0] ?? 0);
+  const inverse = values.map((value) => (value > floor ? 1 / value : 0));
+  return matmul(la, scaleColumns(vectors, inverse), await matmul(la, vectors, b, { transA: true }));
 }

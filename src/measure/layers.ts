@@ -13,7 +13,7 @@ export interface LayerTime {
   readonly after: number;
 }
 
-export interface LayerTimesOptions extends Omit<LatencyOptions, "inputShapes"> {
+export interface LayerTimesOptions extends Pick<LatencyOptions, "threads" | "provider"> {
   /** Shape of the whole model's input. */
   readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
 }

@@ -8,7 +8,6 @@ import {
   count,
   digits,
   type Ink,
-  indent,
   interval,
   milliseconds,
   percent,

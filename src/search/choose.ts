@@ -24,7 +24,7 @@ const BISECTIONS = 60;
 
 /**
  * @param budgets upper bounds on the summed costs; Infinity where there is none
- * @returns null where no choice keeps within every budget
+ * @returns null where no choice keeps within the budget; with two budgets, where none was found that keeps within both
  */
 export function choose(items: Items, budgets: readonly number[]): Chosen | null {
   const scale = budgets.map(
@@ -60,6 +60,7 @@ function bisect(items: Items, budgets: readonly number[], price: (option: Option
     total(
       items,
       items.map((item) => cheapest(item, lambda, price)),
+      budgets.length,
     );
   const free = at(0);
   if (fits(free, budgets)) return free;
@@ -83,9 +84,8 @@ function cheapest(item: readonly Option[], lambda: number, price: (option: Optio
   return best;
 }
 
-function total(items: Items, picks: readonly number[]): Chosen {
+function total(items: Items, picks: readonly number[], count: number): Chosen {
   const taken = items.map((item, i) => item[picks[i]!]!);
-  const count = items[0]?.[0]?.costs.length ?? 0;
   const costs = Array.from({ length: count }, (_, b) => taken.reduce((sum, option) => sum + option.costs[b]!, 0));
   return { picks, harm: taken.reduce((sum, option) => sum + option.harm, 0), costs };
 }
@@ -102,7 +102,7 @@ function spendRest(items: Items, budgets: readonly number[], start: Chosen): Cho
     for (const [i, item] of items.entries()) {
       for (const [index, option] of item.entries()) {
         if (option.harm >= item[current.picks[i]!]!.harm) continue;
-        const next = total(items, current.picks.with(i, index));
+        const next = total(items, current.picks.with(i, index), budgets.length);
         if (fits(next, budgets) && (best === null || next.harm < best.harm)) best = next;
       }
     }

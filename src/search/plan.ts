@@ -39,11 +39,8 @@ export function choosePlan(scored: readonly ScoredLayer[], total: Costs, goals: 
   const budgets = (["macs", "params"] as const).map((cost) =>
     goals[cost] === undefined ? Number.POSITIVE_INFINITY : Math.floor(goals[cost] * total[cost]) - fixed[cost],
   );
-  const chosen = items.length === 0 && budgets.every((budget) => budget >= 0) ? null : choose(items, budgets);
-  if (chosen === null) {
-    if (items.length === 0 && budgets.every((budget) => budget >= 0)) return new Map();
-    throw unreachable(items, total, fixed, goals);
-  }
+  const chosen = choose(items, budgets);
+  if (chosen === null) throw unreachable(items, total, fixed, goals);
   return new Map(
     open.flatMap(({ layer, candidates }, i) => {
       const candidate = candidates[chosen.picks[i]! - 1];

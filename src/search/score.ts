@@ -126,7 +126,8 @@ async function scoreLayer(
   const decompositions = new Map<MethodName, Decomposition>();
   const candidates: Candidate[] = [];
   for (const method of methodsFor(layer, options)) {
-    const limit = options.planned?.get(layer.name)?.rank ?? candidateRanks(layer, method).at(-1)!;
+    // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
+    const limit = Math.max(options.planned?.get(layer.name)?.rank ?? 0, candidateRanks(layer, method).at(-1) ?? 0);
     const decomposition = await method.decompose(la, layer, weightMatrix(layer), metric, limit);
     decompositions.set(method.name, decomposition);
     candidates.push(...candidatesOf(layer, method, decomposition));

@@ -1,7 +1,7 @@
 import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { lowrank, workFolder } from "../support/cli.ts";
+import { inProcess, workFolder } from "../support/cli.ts";
 
 let folder: string;
 let remove: () => Promise<void>;
@@ -11,10 +11,15 @@ beforeAll(async () => {
   await writeFile(join(folder, "text.onnx"), "this is not a model\n");
   await mkdir(join(folder, "empty"));
   await symlink(join(folder, "model.onnx"), join(folder, "link.onnx"));
+  process.chdir(folder);
 });
-afterAll(() => remove());
+afterAll(async () => {
+  process.chdir(before);
+  await remove();
+});
 
-const run = (...args: string[]) => lowrank(args, { cwd: folder });
+const before = process.cwd();
+const run = (...args: string[]) => inProcess(args);
 
 describe("help", () => {
   test("without arguments: on standard output, exit 0, every command named", async () => {

@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
+import { vi } from "vitest";
+import { main } from "../../src/cli/program.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { smallClassifier } from "./nets.ts";
 
@@ -49,6 +51,22 @@ export function lowrank(
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, stdout, stderr }));
   });
+}
+
+/** The same without a new process, for the many small cases: what `lowrank` prints, and its exit code. */
+export async function inProcess(args: readonly string[]): Promise<Finished> {
+  const said = { stdout: "", stderr: "" };
+  const spies = (["stdout", "stderr"] as const).map((name) =>
+    vi.spyOn(process[name], "write").mockImplementation((text) => {
+      said[name] += text;
+      return true;
+    }),
+  );
+  try {
+    return { code: await main(args), ...said };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
 }
 
 /** A temporary folder with model.onnx (a small classifier, 3x16x16 in, 10 classes out), to be removed after. */

@@ -1,0 +1,129 @@
+import { expect, test } from "vitest";
+import { countCosts } from "../src/analyze/costs.ts";
+import { type CompressOptions, compress } from "../src/compress.ts";
+import { model as makeModel, node, valueInfo } from "../src/graph/build.ts";
+import { inferShapes } from "../src/graph/shapes.ts";
+import { decodeModel } from "../src/onnx/decode.ts";
+import { encodeModel } from "../src/onnx/encode.ts";
+import type { Progress } from "../src/progress.ts";
+import { formatPlan } from "../src/search/plan.ts";
+import { float32, runOnce } from "../src/runtime/session.ts";
+import { normal, normalTensor, relativeDifference, smallClassifier } from "./support/nets.ts";
+import { pictures } from "./support/pictures.ts";
+
+const UNIT = { preset: "unit" };
+const base: CompressOptions = { data: pictures(64), preprocess: UNIT, macs: 0.6, threads: 1, seed: 3, seconds: 0.05 };
+
+test("meets the budget, and everything it reports is true of the written file", async () => {
+  const source = smallClassifier();
+  const { model, plan, report } = await compress(source, base);
+  const again = await decodeModel(encodeModel(model));
+  const counted = countCosts(again, inferShapes(again, { image: [1, 3, 16, 16] }));
+  expect(report.macs.after).toBe(counted.macs);
+  expect(report.params.after).toBe(counted.params);
+  expect(report.bytes.after).toBe(encodeModel(model).byteLength);
+  expect(report.bytes.before).toBe(encodeModel(source).byteLength);
+  expect(counted.macs).toBeLessThanOrEqual(0.6 * report.macs.before);
+  expect(plan.size).toBeGreaterThan(0);
+  expect(report.folded).toBe(2);
+  expect(report.images).toEqual({ calibration: 48, measured: 16, skipped: 0 });
+  const macs = report.layers.reduce((sum, layer) => sum + layer.macs_after, 0);
+  expect(macs).toBe(counted.macs);
+  expect(report.accuracy).not.toBeNull();
+  expect(report.agreement).toBeGreaterThan(0.5);
+  expect(report.latency.before_ms).toBeGreaterThan(0);
+  for (const { name, method, ms_before } of report.layers) expect(ms_before !== null).toBe(plan.has(name) && method !== null);
+});
+
+test("the same seed gives the same bytes; the saved plan gives them again", async () => {
+  const first = await compress(smallClassifier(), base);
+  const second = await compress(encodeModel(smallClassifier()), base);
+  expect(encodeModel(second.model)).toEqual(encodeModel(first.model));
+  const { macs: _macs, ...rest } = base;
+  const third = await compress(smallClassifier(), { ...rest, plan: formatPlan(first.plan) });
+  expect(encodeModel(third.model)).toEqual(encodeModel(first.model));
+});
+
+test("answers like the original, far better with images than without", async () => {
+  const source = smallClassifier();
+  const feeds = { image: float32([8, 3, 16, 16], normal(8 * 768, 4).map((value) => 0.5 + 0.2 * value)) };
+  const expected = (await runOnce(source, feeds)).logits!.data as Float32Array;
+  const { data: _data, ...without } = base;
+  const blind = await compress(source, { ...without, macs: 0.8 });
+  expect(blind.report.accuracy).toBeNull();
+  expect(blind.report.agreement).toBeNull();
+  expect(blind.report.notes.join(" ")).toContain("no images");
+  const outputs = (await runOnce(blind.model, feeds)).logits!.data as Float32Array;
+  expect(relativeDifference(outputs, expected)).toBeLessThan(0.8);
+  const seeing = await compress(source, { ...base, macs: 0.8 });
+  const plain = await compress(source, { ...base, macs: 0.8, metric: "frobenius" });
+  expect(seeing.report.output_error!).toBeLessThan(plain.report.output_error!);
+});
+
+test("unlabelled images give agreement in place of accuracy", async () => {
+  const { report } = await compress(smallClassifier(), { ...base, data: pictures(48, 16, false) });
+  expect(report.accuracy).toBeNull();
+  expect(report.agreement).not.toBeNull();
+});
+
+test("a goal out of reach is said to be so, with what could be had", async () => {
+  await expect(compress(smallClassifier(), { ...base, macs: 0.01 })).rejects.toMatchObject({
+    code: "unreachable",
+    message: expect.stringMatching(/macs 0.01: at least 0\.\d+/),
+  });
+});
+
+test("a params budget is met too, alone and with macs", async () => {
+  const alone = (await compress(smallClassifier(), { ...base, macs: undefined, params: 0.5 } as CompressOptions)).report;
+  expect(alone.params.after).toBeLessThanOrEqual(0.5 * alone.params.before);
+  const both = (await compress(smallClassifier(), { ...base, macs: 0.7, params: 0.6 })).report;
+  expect(both.params.after).toBeLessThanOrEqual(0.6 * both.params.before);
+  expect(both.macs.after).toBeLessThanOrEqual(0.7 * both.macs.before);
+});
+
+test("stops soon after it is told to", async () => {
+  const controller = new AbortController();
+  const phases: Progress[] = [];
+  const onProgress = (progress: Progress) => {
+    phases.push(progress);
+    if (progress.phase === "factoring") controller.abort();
+  };
+  const options = { ...base, signal: controller.signal, onProgress };
+  await expect(compress(smallClassifier(), options)).rejects.toMatchObject({ code: "interrupted" });
+  expect(phases.map(({ phase }) => phase)).not.toContain("latency");
+});
+
+test.each([
+  [{ macs: 0 }, "macs"],
+  [{ macs: 1.5 }, "macs"],
+  [{ macs: Number.NaN }, "macs"],
+  [{ methods: ["magic"] }, "magic"],
+  [{ plan: "{" }, "not JSON"],
+  [{ plan: '{"layers":{"nowhere":{"method":"svd","rank":1}}}' }, "nowhere"],
+  [{ plan: '{"layers":{"conv2":{"method":"svd","rank":1}}}' }, "does not apply"],
+  [{ plan: '{"layers":{"conv2":{"method":"channel","rank":0}}}' }, "rank 0"],
+  [{ plan: '{"layers":{"conv1":{"method":"channel","rank":1}}}' }, "tiny"],
+  [{ macs: undefined }, "--macs"],
+])("bad options are named: %o", async (wrong, word) => {
+  await expect(compress(smallClassifier(), { ...base, ...wrong } as CompressOptions)).rejects.toMatchObject({
+    code: "bad-option",
+    message: expect.stringContaining(word),
+  });
+});
+
+test("a model with nothing to approximate comes out as it went in, or the goal is out of reach", async () => {
+  const relu = makeModel({
+    inputs: [valueInfo("image", "float32", ["N", 3, 8, 8])],
+    outputs: [valueInfo("y", "float32", ["N", 3, 8, 8])],
+    nodes: [node("Relu", ["image"], ["y"])],
+  });
+  const { report } = await compress(relu, { macs: 0.5, threads: 1, seconds: 0.05 });
+  expect(report.layers).toEqual([]);
+  const tiny = makeModel({
+    inputs: [valueInfo("image", "float32", ["N", 3, 8, 8])],
+    outputs: [valueInfo("y", "float32", ["N", 4, 6, 6])],
+    nodes: [node("Conv", ["image", "w"], ["y"])],
+    initializers: [normalTensor("w", [4, 3, 3, 3], 1)],
+  });
+  await expect(compress(tiny, { macs: 0.5, threads: 1, seconds: 0.05 })).rejects.toMatchObject({ code: "unreachable" });
+});

@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Calibration } from "../../src/analyze/calibration.ts";
+import { biasVector, findLayers, type Layer, weightMatrix } from "../../src/analyze/layers.ts";
+import type { Stage } from "../../src/approximate/method.ts";
+import { METHODS } from "../../src/approximate/methods.ts";
+import type { Model } from "../../src/graph/model.ts";
+import { inferShapes } from "../../src/graph/shapes.ts";
+import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
+import { frobenius } from "../../src/metric/metric.ts";
+import { refit } from "../../src/rewrite/refit.ts";
+import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
+import { float32, runOnce } from "../../src/runtime/session.ts";
+import { convModel, normal, relativeDifference } from "../support/nets.ts";
+
+let la: Linalg;
+beforeAll(async () => {
+  la = await openLinalg({});
+});
+afterAll(() => closeLinalg(la));
+
+const [C, H, W] = [6, 11, 9];
+
+/** Images whose channels hang together, so that data tells more than the weight alone; their mean is not zero. */
+function images(count: number): Calibration {
+  const data = normal(count * C * H * W, 3);
+  for (let i = 0; i < data.length; i++) data[i] = data[i]! * (1 + (Math.floor(i / (H * W)) % C)) + 2;
+  return {
+    input: "x",
+    count,
+    async *batches() {
+      for (let i = 0; i < count; i += 8) {
+        const n = Math.min(8, count - i);
+        const input = float32([n, C, H, W], data.subarray(i * C * H * W, (i + n) * C * H * W));
+        yield { input, labels: null, indices: Int32Array.from({ length: n }, (_, k) => i + k) };
+      }
+    },
+  };
+}
+
+async function cut(layer: Layer, name: string, rank: number): Promise<readonly Stage[]> {
+  const method = METHODS.find((each) => each.name === name)!;
+  const made = await method.decompose(la, layer, weightMatrix(layer), frobenius, method.maxRank(layer));
+  return made.cut(rank);
+}
+
+async function outputError(original: Model, other: Model, calibration: Calibration): Promise<number> {
+  let [error, total] = [0, 0];
+  for await (const { input } of calibration.batches()) {
+    const [a, b] = [await runOnce(original, { x: input }), await runOnce(other, { x: input })];
+    const [y, z] = [a.y!.data as Float32Array, b.y!.data as Float32Array];
+    y.forEach((value, i) => {
+      error += (z[i]! - value) ** 2;
+      total += value ** 2;
+    });
+  }
+  return Math.sqrt(error / total);
+}
+
+for (const method of ["channel", "spatial"]) {
+  for (const strides of [[1, 1] as const, [2, 1] as const]) {
+    test(`${method}, stride ${strides}: lowers the output error, most of all that of the mean`, async () => {
+      const original = convModel({ F: 24, C, strides });
+      const layer = findLayers(original, inferShapes(original, { x: [1, C, H, W] }))[0]!;
+      const replaced = replaceLayer(original, layer, await cut(layer, method, 6), biasVector(layer));
+      const calibration = images(40);
+      const options = { session: {}, seed: 1 };
+      const { model, before, after } = await refit(la, original, layer, replaced, calibration, options, {});
+      expect(after).toBeLessThan(before);
+      const [first, last] = [await outputError(original, replaced.model, calibration), await outputError(original, model, calibration)];
+      expect(last).toBeLessThan(0.95 * first);
+    });
+  }
+}
+
+test("finds the last factor again when it was lost", async () => {
+  const original = convModel({ F: 24, C });
+  const layer = findLayers(original, inferShapes(original, { x: [1, C, H, W] }))[0]!;
+  const [first, second] = await cut(layer, "channel", 24);
+  const broken = [first!, { ...second!, weight: new Float32Array(second!.weight.length) }];
+  const replaced = replaceLayer(original, layer, broken, new Float32Array(24));
+  const calibration = images(60);
+  const { model, lambda } = await refit(la, original, layer, replaced, calibration, { session: {}, seed: 1 }, {});
+  expect(lambda).not.toBeNull();
+  const x = float32([1, C, H, W], normal(C * H * W, 99));
+  const [y, z] = [await runOnce(original, { x }), await runOnce(model, { x })];
+  expect(relativeDifference(z.y!.data as Float32Array, y.y!.data as Float32Array)).toBeLessThan(1e-3);
+});
+
+test("one image is enough not to fail, and changes nothing", async () => {
+  const original = convModel({ F: 24, C });
+  const layer = findLayers(original, inferShapes(original, { x: [1, C, H, W] }))[0]!;
+  const replaced = replaceLayer(original, layer, await cut(layer, "channel", 6), biasVector(layer));
+  const fitted = await refit(la, original, layer, replaced, images(1), { session: {}, seed: 1 }, {});
+  expect(fitted.lambda).toBeNull();
+  expect(fitted.model).toBe(replaced.model);
+});
