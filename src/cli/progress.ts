@@ -1,4 +1,4 @@
-// Progress on standard error: one live line in a terminal, once the work has taken two seconds; elsewhere a plain line for
+// Progress on standard error: one live line in a terminal where the work takes more than a moment; elsewhere a plain line for
 // each phase when it first begins.
 
 import { isUnicodeSupported, Listr, ListrLogger, ProcessOutput } from "listr2";
@@ -30,7 +30,10 @@ function plainView(): ProgressView {
   };
 }
 
-const QUIET_MS = 2000;
+/** Work that is done sooner shows nothing. Early, since heavy work leaves the event loop few turns to draw in. */
+const SHOW_AFTER_MS = 500;
+/** A phase tells no time left before it has run for so long. */
+const ESTIMATE_AFTER_MS = 2000;
 
 function liveView(title: string): ProgressView {
   const clock = phaseClock();
@@ -48,9 +51,10 @@ function liveView(title: string): ProgressView {
       show = (text) => {
         task.title = text;
       };
+      show(line);
     };
     shown = oneTask(line, finished, rename).run();
-  }, QUIET_MS);
+  }, SHOW_AFTER_MS);
   let stopped = false;
   return {
     onProgress(progress) {
@@ -118,7 +122,7 @@ export function phaseClock(now: () => number = () => performance.now()): (progre
     }
     known.last = done;
     const elapsed = now() - known.at;
-    if (elapsed < QUIET_MS || done <= known.from || done >= total) return null;
+    if (elapsed < ESTIMATE_AFTER_MS || done <= known.from || done >= total) return null;
     return ((elapsed / (done - known.from)) * (total - done)) / 1000;
   };
 }

@@ -13,23 +13,29 @@ import { type TallSvd, thinSvd } from "./thin.ts";
 /** How X becomes A'A X, and what that operator resolves. */
 interface Operator {
   apply(x: Matrix): Promise<Matrix>;
-  /** The most by which a filter may amplify the first direction over the last before rounding drowns the last. */
+  /** The most by which a filter may amplify the first direction over the last: about 0.1 / eps keeps columns independent. */
   readonly amplification: number;
-  /** Relative change of a leading eigenvalue in one round below which it has converged. */
-  readonly tolerance: number;
+  /** Relative change of an eigenvalue that is rounding noise. */
+  readonly noise: number;
   /** Eigenvalues below this fraction of the first are rounding noise. */
   readonly resolution: number;
 }
 
-const SINGLE = { amplification: 1e4, tolerance: 1e-5, resolution: 1e-3 };
-const DOUBLE = { amplification: 1e8, tolerance: 1e-9, resolution: 1e-9 };
+const SINGLE = { amplification: 1e6, noise: 1e-6, resolution: 1e-3 };
+const DOUBLE = { amplification: 1e13, noise: 1e-13, resolution: 1e-9 };
 
 export const MAX_DEGREE = 10;
 const MAX_ROUNDS = 8;
 const MAX_POLISH = 60;
 
-/** Energy that a round must gain, as a fraction of what is discarded, for another to be worth its while. */
-const WORTHWHILE = 1e-7;
+/** Relative error of a wanted eigenvalue, as foretold by the last two changes, at which it has converged. */
+const CONVERGED = 1e-9;
+
+/** Without a gap behind the wanted values, an error of this fraction of the discarded energy is enough. */
+const NEGLIGIBLE = 1e-7;
+
+/** Changes that shrink by less than this from round to round say that there is no gap. */
+const NO_GAP = 1e-2;
 
 /** Columns of the subspace for k wanted triples: the filter's edge stands clear of the last wanted one. */
 export const oversampled = (k: number, n: number): number => Math.min(n, k + Math.max(16, Math.ceil(k / 8)));
@@ -44,14 +50,15 @@ const fitsSingle = (largest: number) => largest > 1e-8 && largest < 1e8;
 export async function leadingSvd(la: Linalg, a: Tall, k: number, seed: number, explicit: boolean): Promise<TallSvd> {
   const p = oversampled(k, a.n);
   const rng = random(seed);
+  const energy = sumOfSquares(a.stored.data, a.stored.data.length);
   let x = matrix(a.n, p, Float64Array.from({ length: a.n * p }, () => gaussian(rng)));
   let resolved = false;
   if (fitsSingle(maxAbs(a.stored))) {
-    ({ x, resolved } = await iterate(la, await singleOperator(la, a, explicit), x, k));
+    ({ x, resolved } = await iterate(la, await singleOperator(la, a, explicit), x, k, energy));
   }
-  if (!resolved) ({ x, resolved } = await iterate(la, await doubleOperator(la, a, explicit), x, k));
+  if (!resolved) ({ x, resolved } = await iterate(la, await doubleOperator(la, a, explicit), x, k, energy));
   const svd = await fromSubspace(la, a, x, resolved ? k : p);
-  return resolved ? svd : polish(la, a, svd, k);
+  return resolved ? svd : polish(la, a, svd, k, energy);
 }
 
 async function singleOperator(la: Linalg, a: Tall, explicit: boolean): Promise<Operator> {
@@ -89,19 +96,55 @@ interface Ritz {
 }
 
 /** Rounds of filter and Rayleigh-Ritz until the first k values stand still; not `resolved` where noise came first. */
-async function iterate(la: Linalg, op: Operator, start: Matrix, k: number): Promise<{ x: Matrix; resolved: boolean }> {
+async function iterate(la: Linalg, op: Operator, start: Matrix, k: number, energy: number) {
   let ritz = await rayleighRitz(la, op, await op.apply(start));
   let known = 0;
+  let before: Change | null = null;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    if (!(ritz.values[k - 1]! > op.resolution * ritz.values[0]!)) return { x: ritz.x, resolved: false };
-    const next = await rayleighRitz(la, op, await filter(la, op, ritz, known));
-    const changes = next.values.map((value, i) => Math.abs(value - ritz.values[i]!));
-    ritz = next; if ((globalThis as any).DBG) console.log("round", round, op.tolerance, known, (performance.now()/1000).toFixed(2), "max change", Math.max(...Array.from(changes.subarray(0,k), (c,i)=>c/next.values[i]!)).toExponential(1), "energy gain/disc", (sumOfSquares(next.values.map(Math.sqrt),k)), next.values[0], next.values[k-1], next.values.at(-1));
-    if (changes.every((change, i) => i >= k || change <= op.tolerance * next.values[i]!)) break;
-    const edge = next.values.at(-1)!;
-    known = Math.max(0, changes.findIndex((change) => change > 0.1 * edge));
+    const { values } = ritz;
+    if (!(values[k - 1]! > op.resolution * values[0]!)) return { x: ritz.x, resolved: false };
+    ritz = await rayleighRitz(la, op, await filter(la, op, ritz, known));
+    const now: Change = changeOf(values, ritz.values, k);
+    if ((globalThis as any).DBG) console.log(round, op.noise, known, now, ritz.values[0],ritz.values[k-1],ritz.values.at(-1));
+    if (hasConverged(op, before, now, energy - sum(ritz.values, k))) break;
+    before = now;
+    known = countKnown(values, ritz.values);
   }
   return { x: ritz.x, resolved: true };
+}
+
+/** What a round changed in the first k values: the largest relative change, and that of their sum. */
+interface Change {
+  readonly value: number;
+  readonly energy: number;
+}
+
+function changeOf(before: Float64Array, after: Float64Array, k: number): Change {
+  let value = 0;
+  for (let i = 0; i < k; i++) value = Math.max(value, Math.abs(after[i]! - before[i]!) / after[i]!);
+  return { value, energy: Math.abs(sum(after, k) - sum(before, k)) };
+}
+
+function hasConverged({ noise }: Operator, before: Change | null, now: Change, discarded: number): boolean {
+  if (now.value <= noise) return true;
+  if (before === null) return false;
+  const rate = Math.min(1, now.value / before.value);
+  if (now.value * rate <= CONVERGED) return true;
+  return rate > NO_GAP && now.energy * Math.min(1, now.energy / before.energy) <= NEGLIGIBLE * discarded;
+}
+
+/** The leading Ritz pairs that need no more filtering: well above the smallest value b, and off by less than b / 10. */
+function countKnown(before: Float64Array, after: Float64Array): number {
+  const edge = after.at(-1)!;
+  let count = 0;
+  while (after[count]! > 3 * edge && Math.abs(after[count]! - before[count]!) <= 0.1 * edge) count++;
+  return count;
+}
+
+function sum(values: Float64Array, count: number): number {
+  let total = 0;
+  for (let i = 0; i < count; i++) total += values[i]!;
+  return total;
 }
 
 async function rayleighRitz(la: Linalg, op: Operator, y: Matrix): Promise<Ritz> {
@@ -176,17 +219,16 @@ async function fromSubspace(la: Linalg, a: Tall, x: Matrix, count: number): Prom
 }
 
 /** Subspace iteration on A itself: what A'A is too coarse for, falls off so steeply that this converges soon. */
-async function polish(la: Linalg, a: Tall, start: TallSvd, k: number): Promise<TallSvd> {
+async function polish(la: Linalg, a: Tall, start: TallSvd, k: number, energy: number): Promise<TallSvd> {
   let svd = start;
-  const total = sumOfSquares(a.stored.data, a.stored.data.length);
   for (let pass = 0; pass < MAX_POLISH; pass++) {
     const x = (await thinSvd(la, tall(await timesTransposed(la, a, svd.left)), svd.s.length)).left;
     const next = await fromSubspace(la, a, x, svd.s.length);
     const gained = sumOfSquares(next.s, k) - sumOfSquares(svd.s, k);
     const settled = next.s.subarray(0, k).every((s, i) => Math.abs(s - svd.s[i]!) <= 1e-10 * s + 1e-15 * next.s[0]!);
-    const discarded = Math.max(total - sumOfSquares(next.s, k), 1e-15 * total);
+    const discarded = Math.max(energy - sumOfSquares(next.s, k), 1e-15 * energy);
     svd = next;
-    if (settled || gained <= WORTHWHILE * discarded) break;
+    if (settled || gained <= NEGLIGIBLE * discarded) break;
   }
   return { left: columnsOf(svd.left, 0, k), s: svd.s.slice(0, k), right: columnsOf(svd.right, 0, k) };
 }
