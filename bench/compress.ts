@@ -4,8 +4,8 @@
 // at batch 1 on one thread, original and compressed in turn.
 
 import { join } from "node:path";
-import { compress, compareLatency, evaluate, openDataset, readModelFile } from "../src/index.ts";
 import { resolveInput } from "../src/analyze/input.ts";
+import { compareLatency, compress, evaluate, openDataset, readModelFile } from "../src/index.ts";
 import type { BenchResult } from "./result.ts";
 import { cifar10, sharedModel } from "./shared.ts";
 

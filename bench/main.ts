@@ -4,10 +4,14 @@ import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import type { BenchResult } from "./result.ts";
 
-const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly string[]) => Promise<BenchResult> }>> = {
-  factor: { about: "time and memory to factor every layer of a VGG-16-shaped network, against NumPy's SVD", run: factor },
-  compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
-};
+const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly string[]) => Promise<BenchResult> }>> =
+  {
+    factor: {
+      about: "time and memory to factor every layer of a VGG-16-shaped network, against NumPy's SVD",
+      run: factor,
+    },
+    compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
+  };
 
 const [name = "", ...args] = process.argv.slice(2);
 const benchmark = BENCHMARKS[name];

@@ -43,7 +43,10 @@ function readDigits(): Source[] {
     const { data } = JSON.parse(readFileSync(join(folder, `${digit}.json`), "utf8")) as { data: number[] };
     const all = Float32Array.from(data);
     const count = Math.floor(all.length / DIGIT ** 2);
-    return Array.from({ length: count }, (_, i) => ({ digit, grey: all.subarray(i * DIGIT ** 2, (i + 1) * DIGIT ** 2) }));
+    return Array.from({ length: count }, (_, i) => ({
+      digit,
+      grey: all.subarray(i * DIGIT ** 2, (i + 1) * DIGIT ** 2),
+    }));
   }).flat();
 }
 
@@ -141,7 +144,9 @@ export async function writePngFolder(folder: string, { x, y }: Split): Promise<v
   await Promise.all(
     Array.from(y, (digit, i) => {
       const file = join(folder, String(digit), `${String(i).padStart(5, "0")}.png`);
-      return sharp(x.subarray(i * each, (i + 1) * each), { raw }).png({ compressionLevel: 3 }).toFile(file);
+      return sharp(x.subarray(i * each, (i + 1) * each), { raw })
+        .png({ compressionLevel: 3 })
+        .toFile(file);
     }),
   );
 }

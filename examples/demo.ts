@@ -24,7 +24,20 @@ const model = join("examples", "digits.onnx");
 const small = join("examples", "out", "digits-small.onnx");
 const data = relative(root, images);
 run(["inspect", model]);
-run(["compress", model, "-o", small, "--data", data, "--images", String(IMAGES), "--macs", "0.3", "--preset", "imagenet"]);
+run([
+  "compress",
+  model,
+  "-o",
+  small,
+  "--data",
+  data,
+  "--images",
+  String(IMAGES),
+  "--macs",
+  "0.3",
+  "--preset",
+  "imagenet",
+]);
 console.log(`\nThe compressed network is ${small}; it runs wherever ONNX does. Its images are in ${data}/.`);
 
 function run(args: readonly string[]): void {

@@ -6,8 +6,8 @@ import { inferShapes } from "../src/graph/shapes.ts";
 import { decodeModel } from "../src/onnx/decode.ts";
 import { encodeModel } from "../src/onnx/encode.ts";
 import type { Progress } from "../src/progress.ts";
-import { formatPlan } from "../src/search/plan.ts";
 import { float32, runOnce } from "../src/runtime/session.ts";
+import { formatPlan } from "../src/search/plan.ts";
 import { normal, normalTensor, relativeDifference, smallClassifier } from "./support/nets.ts";
 import { pictures } from "./support/pictures.ts";
 
@@ -32,7 +32,8 @@ test("meets the budget, and everything it reports is true of the written file", 
   expect(report.accuracy).not.toBeNull();
   expect(report.agreement).toBeGreaterThan(0.5);
   expect(report.latency.before_ms).toBeGreaterThan(0);
-  for (const { name, method, ms_before } of report.layers) expect(ms_before !== null).toBe(plan.has(name) && method !== null);
+  for (const { name, method, ms_before } of report.layers)
+    expect(ms_before !== null).toBe(plan.has(name) && method !== null);
 });
 
 test("the same seed gives the same bytes; the saved plan gives them again", async () => {
@@ -46,7 +47,12 @@ test("the same seed gives the same bytes; the saved plan gives them again", asyn
 
 test("answers like the original, far better with images than without", async () => {
   const source = smallClassifier();
-  const feeds = { image: float32([8, 3, 16, 16], normal(8 * 768, 4).map((value) => 0.5 + 0.2 * value)) };
+  const feeds = {
+    image: float32(
+      [8, 3, 16, 16],
+      normal(8 * 768, 4).map((value) => 0.5 + 0.2 * value),
+    ),
+  };
   const expected = (await runOnce(source, feeds)).logits!.data as Float32Array;
   const { data: _data, ...without } = base;
   const blind = await compress(source, { ...without, macs: 0.8 });
@@ -74,7 +80,8 @@ test("a goal out of reach is said to be so, with what could be had", async () =>
 });
 
 test("a params budget is met too, alone and with macs", async () => {
-  const alone = (await compress(smallClassifier(), { ...base, macs: undefined, params: 0.5 } as CompressOptions)).report;
+  const alone = (await compress(smallClassifier(), { ...base, macs: undefined, params: 0.5 } as CompressOptions))
+    .report;
   expect(alone.params.after).toBeLessThanOrEqual(0.5 * alone.params.before);
   const both = (await compress(smallClassifier(), { ...base, macs: 0.7, params: 0.6 })).report;
   expect(both.params.after).toBeLessThanOrEqual(0.6 * both.params.before);

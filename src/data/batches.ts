@@ -77,7 +77,7 @@ async function loadBatch(
   if (good.length === 0) return null;
   const each = width * height * channels;
   const data = type === "uint8" ? new Uint8Array(good.length * each) : new Float32Array(good.length * each);
-  good.forEach(({ pixels }, i) => fillInput(pixels, preprocess, data.subarray(i * each, (i + 1) * each)));
+  for (const [i, { pixels }] of good.entries()) fillInput(pixels, preprocess, data.subarray(i * each, (i + 1) * each));
   const dims = preprocess.layout === "nchw" ? [channels, height, width] : [height, width, channels];
   const kept = Int32Array.from(good, ({ index }) => index);
   const labels = dataset.labels === null ? null : kept.map((index) => dataset.labels![index]!);

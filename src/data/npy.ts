@@ -50,7 +50,9 @@ export function parseNpy(bytes: Uint8Array, name: string): IntegerArray {
   const body = bytes.subarray(end);
   const size = Number(descr.at(-1)) * count;
   if (body.length < size) throw bad(`${name} is cut short: ${body.length} of ${size} bytes`);
-  return { dims, data: new type(body.slice(0, size).buffer) };
+  const exact = body.subarray(0, size);
+  // Wider numbers need a buffer of their own, aligned; bytes stay a view on the file's.
+  return { dims, data: type === Uint8Array ? exact : new type(new Uint8Array(exact).buffer) };
 }
 
 /**

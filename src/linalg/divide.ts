@@ -61,7 +61,8 @@ const ascending = (values: Float64Array): Int32Array =>
 
 function pickRows({ cols, data }: Matrix, order: ArrayLike<number>): Matrix {
   const out = matrix(order.length, cols);
-  for (let i = 0; i < order.length; i++) out.data.set(data.subarray(order[i]! * cols, (order[i]! + 1) * cols), i * cols);
+  for (let i = 0; i < order.length; i++)
+    out.data.set(data.subarray(order[i]! * cols, (order[i]! + 1) * cols), i * cols);
   return out;
 }
 
@@ -177,7 +178,9 @@ async function merge(la: Linalg, problem: Deflated, wantedOf: (values: Float64Ar
   for (const side of [TOP, BOTTOM]) {
     const [from, to] = extent(side, half, n);
     // Only basis vectors that reach into this half contribute to it.
-    const reaching = Array.from(live.keys()).filter((i) => problem.part[live[i]!] === side || problem.part[live[i]!] === BOTH);
+    const reaching = Array.from(live.keys()).filter(
+      (i) => problem.part[live[i]!] === side || problem.part[live[i]!] === BOTH,
+    );
     const sources = matrix(reaching.length, to - from);
     reaching.forEach((i, row) => {
       sources.data.set(basis.data.subarray(live[i]! * n + from, live[i]! * n + to), row * sources.cols);

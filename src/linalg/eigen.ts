@@ -25,12 +25,20 @@ export type Count = number | ((values: Float64Array) => number);
  */
 export async function symmetricEigen(la: Linalg, s: Matrix, count: Count = s.rows): Promise<SymmetricEigen> {
   const n = s.rows;
-  if (s.cols !== n) throw new LowrankError("runtime", `symmetricEigen: the matrix must be square, got [${n}, ${s.cols}]`);
+  if (s.cols !== n)
+    throw new LowrankError("runtime", `symmetricEigen: the matrix must be square, got [${n}, ${s.cols}]`);
   const largest = maxAbs(s);
   if (!Number.isFinite(largest)) throw new LowrankError("runtime", "symmetricEigen: the matrix holds NaN or infinity");
   // A power of two, so that scaling is exact; it keeps squares from overflow and underflow.
   const scale = largest === 0 ? 1 : 2 ** Math.min(1000, Math.max(-1000, -Math.floor(Math.log2(largest))));
-  const form = await tridiagonalise(la, matrix(n, n, s.data.map((value) => value * scale)));
+  const form = await tridiagonalise(
+    la,
+    matrix(
+      n,
+      n,
+      s.data.map((value) => value * scale),
+    ),
+  );
   const wanted = (ascending: Float64Array) => {
     const asked = typeof count === "number" ? count : count(ascending.map((value) => value / scale).reverse());
     return Math.min(n, Math.max(0, asked));

@@ -22,7 +22,10 @@ export function tridiagonalQl(d: Float64Array, e: Float64Array, vectors: Float64
       while (m < n - 1 && Math.abs(e[m]!) > EPS * (Math.abs(d[m]!) + Math.abs(d[m + 1]!)) + TINY) m++;
       if (m === l) break;
       if (sweep === MAX_SWEEPS) {
-        throw new LowrankError("runtime", `symmetricEigen: no convergence at eigenvalue ${l} of ${n}; is the matrix finite?`);
+        throw new LowrankError(
+          "runtime",
+          `symmetricEigen: no convergence at eigenvalue ${l} of ${n}; is the matrix finite?`,
+        );
       }
       chase(d, e, l, m, vectors);
     }

@@ -72,7 +72,10 @@ function solve(d: Float64Array, squares: Float64Array, inverseRho: number, j: nu
     else high = offset;
     if (!(high - low > EPS * Math.max(Math.abs(low), Math.abs(high)))) break;
     const slow = Math.abs(now.value) > before / 2 && step > 2;
-    let next = slow ? Number.NaN : offset + (last ? lastStep(now, delta[j]! - offset) : innerStep(now, delta[j]! - offset, delta[j + 1]! - offset));
+    let next = slow
+      ? Number.NaN
+      : offset +
+        (last ? lastStep(now, delta[j]! - offset) : innerStep(now, delta[j]! - offset, delta[j + 1]! - offset));
     if (!(next > low && next < high)) next = low + (high - low) / 2;
     if (next === offset || next === low || next === high) break;
     before = Math.abs(now.value);

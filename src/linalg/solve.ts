@@ -17,9 +17,11 @@ const EPS = 2 ** -52;
  * @throws LowrankError `runtime` where S is not positive definite
  */
 export async function cholesky(la: Linalg, s: Matrix): Promise<Matrix> {
-  if (s.cols !== s.rows) throw new LowrankError("runtime", `cholesky: the matrix must be square, got [${s.rows}, ${s.cols}]`);
+  if (s.cols !== s.rows)
+    throw new LowrankError("runtime", `cholesky: the matrix must be square, got [${s.rows}, ${s.cols}]`);
   const lower = await tryCholesky(la, s);
-  if (lower === null) throw new LowrankError("runtime", `cholesky: the ${s.rows} x ${s.rows} matrix is not positive definite`);
+  if (lower === null)
+    throw new LowrankError("runtime", `cholesky: the ${s.rows} x ${s.rows} matrix is not positive definite`);
   return lower;
 }
 
@@ -94,7 +96,10 @@ export async function solveCholesky(la: Linalg, lower: Matrix, b: Matrix): Promi
 function checkSystem(name: string, lower: Matrix, b: Matrix): void {
   if (lower.rows === lower.cols && lower.rows === b.rows) return;
   const shapes = `[${lower.rows}, ${lower.cols}] and [${b.rows}, ${b.cols}]`;
-  throw new LowrankError("runtime", `${name}: a square triangle and as many rows on the right are needed, got ${shapes}`);
+  throw new LowrankError(
+    "runtime",
+    `${name}: a square triangle and as many rows on the right are needed, got ${shapes}`,
+  );
 }
 
 function substituteForward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
@@ -138,7 +143,10 @@ function divideRow({ cols, data }: Matrix, i: number, by: number): void {
 export async function ridge(la: Linalg, g: Matrix, b: Matrix, lambda: number): Promise<Matrix> {
   const n = g.rows;
   if (g.cols !== n || b.rows !== n) {
-    throw new LowrankError("runtime", `ridge: G must be square with B's rows, got [${n}, ${g.cols}] and [${b.rows}, ${b.cols}]`);
+    throw new LowrankError(
+      "runtime",
+      `ridge: G must be square with B's rows, got [${n}, ${g.cols}] and [${b.rows}, ${b.cols}]`,
+    );
   }
   let trace = 0;
   for (let i = 0; i < n; i++) trace += g.data[i * n + i]!;

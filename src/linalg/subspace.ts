@@ -3,11 +3,21 @@
 // the triples themselves come from A times the subspace, in float64 (Rayleigh-Ritz).
 
 import { symmetricEigen } from "./eigen.ts";
-import { besideColumns, columnNorms, columnsOf, type FloatMatrix, identity, type Matrix, matrix, maxAbs, scaleColumns } from "./matrix.ts";
+import {
+  besideColumns,
+  columnNorms,
+  columnsOf,
+  type FloatMatrix,
+  identity,
+  type Matrix,
+  matrix,
+  maxAbs,
+  scaleColumns,
+} from "./matrix.ts";
 import { gram, type Linalg, matmul, matmul32, subtractProduct } from "./products.ts";
 import { gaussian, random } from "./random.ts";
 import { solveLower, tryCholesky } from "./solve.ts";
-import { shortGram, shortGram32, type Tall, tall, timesGram32, times, timesTransposed } from "./tall.ts";
+import { shortGram, shortGram32, type Tall, tall, times, timesGram32, timesTransposed } from "./tall.ts";
 import { type TallSvd, thinSvd } from "./thin.ts";
 
 /** How X becomes A'A X, and what that operator resolves. */
@@ -51,7 +61,11 @@ export async function leadingSvd(la: Linalg, a: Tall, k: number, seed: number, e
   const p = oversampled(k, a.n);
   const rng = random(seed);
   const energy = sumOfSquares(a.stored.data, a.stored.data.length);
-  let x = matrix(a.n, p, Float64Array.from({ length: a.n * p }, () => gaussian(rng)));
+  let x = matrix(
+    a.n,
+    p,
+    Float64Array.from({ length: a.n * p }, () => gaussian(rng)),
+  );
   let resolved = false;
   if (fitsSingle(maxAbs(a.stored))) {
     ({ x, resolved } = await iterate(la, await singleOperator(la, a, explicit), x, k, energy));
@@ -105,10 +119,9 @@ async function iterate(la: Linalg, op: Operator, start: Matrix, k: number, energ
     if (!(values[k - 1]! > op.resolution * values[0]!)) return { x: ritz.x, resolved: false };
     ritz = await rayleighRitz(la, op, await filter(la, op, ritz, known));
     const now: Change = changeOf(values, ritz.values, k);
-    if ((globalThis as any).DBG) console.log(round, op.noise, known, now, ritz.values[0],ritz.values[k-1],ritz.values.at(-1));
     if (hasConverged(op, before, now, energy - sum(ritz.values, k))) break;
     before = now;
-    known = countKnown(values, ritz.values);
+    known = countKnown(op, values, ritz.values);
   }
   return { x: ritz.x, resolved: true };
 }
@@ -133,11 +146,12 @@ function hasConverged({ noise }: Operator, before: Change | null, now: Change, d
   return rate > NO_GAP && now.energy * Math.min(1, now.energy / before.energy) <= NEGLIGIBLE * discarded;
 }
 
-/** The leading Ritz pairs that need no more filtering: well above the smallest value b, and off by less than b / 10. */
-function countKnown(before: Float64Array, after: Float64Array): number {
+/** The leading Ritz pairs that stand well above the smallest value and have as good as converged. */
+function countKnown({ noise }: Operator, before: Float64Array, after: Float64Array): number {
   const edge = after.at(-1)!;
+  const tolerance = (value: number) => Math.max(10 * CONVERGED * value, 0.1 * noise * after[0]!);
   let count = 0;
-  while (after[count]! > 3 * edge && Math.abs(after[count]! - before[count]!) <= 0.1 * edge) count++;
+  while (after[count]! > 3 * edge && Math.abs(after[count]! - before[count]!) <= tolerance(after[count]!)) count++;
   return count;
 }
 
@@ -166,7 +180,10 @@ function symmetrised(h: Matrix): Matrix {
 async function orthonormal(la: Linalg, y: Matrix): Promise<Matrix> {
   let q = y;
   for (let pass = 0; pass < 2; pass++) {
-    const unit = scaleColumns(q, columnNorms(q).map((norm) => (norm > 0 ? 1 / norm : 0)));
+    const unit = scaleColumns(
+      q,
+      columnNorms(q).map((norm) => (norm > 0 ? 1 / norm : 0)),
+    );
     const lower = await tryCholesky(la, await gram(la, unit));
     if (lower === null) return (await thinSvd(la, tall(y), y.cols)).left;
     const inverse = await solveLower(la, lower, identity(y.cols));
@@ -177,9 +194,8 @@ async function orthonormal(la: Linalg, y: Matrix): Promise<Matrix> {
 
 /**
  * A Chebyshev polynomial of A'A, times X: at most 1 on the unwanted [0, b], b the smallest Ritz value, and growing
- * fast above it; scaled by its value at the largest so that nothing overflows. The first `known` Ritz vectors Q stay as they
- * are and the operator becomes (I - QQ') A'A, so that a few large values do not hold down the degree for the rest: an error
- * in their values below b / 10 leaves nothing of them above b.
+ * fast above it; scaled by its value at the largest so that nothing overflows. The first `known` Ritz vectors Q only get a
+ * power step, and for the rest the operator becomes (I - QQ') A'A, so that a few large values do not hold down the degree.
  */
 async function filter(la: Linalg, op: Operator, ritz: Ritz, known: number): Promise<Matrix> {
   const { values, x } = ritz;
@@ -195,13 +211,14 @@ async function filter(la: Linalg, op: Operator, ritz: Ritz, known: number): Prom
   for (let i = 2; i <= degree; i++) {
     const next = 1 / (2 / first - sigma);
     const applied = await op.apply(now);
-    const apart = known === 0 ? applied : await subtractProduct(la, applied, q, await matmul(la, q, applied, { transA: true }));
+    const apart =
+      known === 0 ? applied : await subtractProduct(la, applied, q, await matmul(la, q, applied, { transA: true }));
     const y = combine(apart, (2 * next) / half, now, -2 * next, before, -sigma * next);
     before = now;
     now = y;
     sigma = next;
   }
-  return known === 0 ? now : besideColumns(q, now);
+  return known === 0 ? now : besideColumns(columnsOf(ritz.ax, 0, known), now);
 }
 
 /** alpha A + beta B + gamma C. */

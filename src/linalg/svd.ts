@@ -2,7 +2,7 @@
 // an iteration on the leading part.
 
 import { LowrankError } from "../errors.ts";
-import { type AnyMatrix, matrix, type Matrix, maxAbs } from "./matrix.ts";
+import { type AnyMatrix, type Matrix, matrix, maxAbs } from "./matrix.ts";
 import type { Linalg } from "./products.ts";
 import { leadingSvd, MAX_DEGREE, oversampled } from "./subspace.ts";
 import { type Tall, tall } from "./tall.ts";
@@ -34,12 +34,23 @@ export async function svd(la: Linalg, a: AnyMatrix, { rank, seed = 0 }: SvdOptio
   const short = Math.min(a.rows, a.cols);
   const k = rank ?? short;
   if (!Number.isInteger(k) || k < 0 || k > short) {
-    throw new LowrankError("runtime", `svd: rank must be from 0 to ${short} for a [${a.rows}, ${a.cols}] matrix, got ${k}`);
+    throw new LowrankError(
+      "runtime",
+      `svd: rank must be from 0 to ${short} for a [${a.rows}, ${a.cols}] matrix, got ${k}`,
+    );
   }
   const largest = maxAbs(a);
   if (!Number.isFinite(largest)) throw new LowrankError("runtime", "svd: the matrix holds NaN or infinity");
   const scale = largest > 0 && (largest < 1e-60 || largest > 1e60) ? 2 ** -Math.floor(Math.log2(largest)) : 1;
-  const source = tall(scale === 1 ? a : matrix(a.rows, a.cols, Float64Array.from(a.data, (value) => value * scale)));
+  const source = tall(
+    scale === 1
+      ? a
+      : matrix(
+          a.rows,
+          a.cols,
+          Float64Array.from(a.data, (value) => value * scale),
+        ),
+  );
   const { full, explicit } = cheapest(source, k);
   const { left, s, right } = full ? await thinSvd(la, source, k) : await leadingSvd(la, source, k, seed, explicit);
   const values = scale === 1 ? s : s.map((value) => value / scale);

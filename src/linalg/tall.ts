@@ -34,6 +34,10 @@ export const shortGram32 = (la: Linalg, { stored, flipped }: Tall): Promise<Floa
   gram32(la, stored, flipped ? "rows" : "columns");
 
 /** A' (A X) in float32. */
-export async function timesGram32(la: Linalg, { stored, flipped }: Tall<FloatMatrix>, x: FloatMatrix): Promise<FloatMatrix> {
+export async function timesGram32(
+  la: Linalg,
+  { stored, flipped }: Tall<FloatMatrix>,
+  x: FloatMatrix,
+): Promise<FloatMatrix> {
   return matmul32(la, stored, await matmul32(la, stored, x, { transA: flipped }), { transA: !flipped });
 }

@@ -65,7 +65,13 @@ function clearlyAbove(values: Float64Array): number {
   return count;
 }
 
-async function remaining(la: Linalg, state: Rest, rest: Matrix, found: readonly TallSvd[], largest: number): Promise<Rest> {
+async function remaining(
+  la: Linalg,
+  state: Rest,
+  rest: Matrix,
+  found: readonly TallSvd[],
+  largest: number,
+): Promise<Rest> {
   const basis = state.basis === null ? rest : await matmul(la, state.basis, rest);
   const all = found.length === 0 ? null : found.map(({ left }) => left).reduce(besideColumns);
   if (!state.zero) {
@@ -74,7 +80,11 @@ async function remaining(la: Linalg, state: Rest, rest: Matrix, found: readonly 
   }
   const rows = "stored" in state.source ? state.source.m : state.source.rows;
   const rng = random(1);
-  const noise = matrix(rows, basis.cols, Float64Array.from({ length: rows * basis.cols }, () => gaussian(rng)));
+  const noise = matrix(
+    rows,
+    basis.cols,
+    Float64Array.from({ length: rows * basis.cols }, () => gaussian(rng)),
+  );
   return { source: await project(la, noise, all), basis, zero: true };
 }
 
@@ -88,7 +98,10 @@ async function project(la: Linalg, x: Matrix, q: Matrix | null): Promise<Matrix>
 /** B = left diag(s) for columns that are orthogonal up to F = left'left - I, small: left (I - F / 2) is so to F squared. */
 async function orthogonalise(la: Linalg, b: Matrix): Promise<{ left: Matrix; s: Float64Array }> {
   const s = columnNorms(b);
-  const unit = scaleColumns(b, s.map((norm) => (norm > 0 ? 1 / norm : 0)));
+  const unit = scaleColumns(
+    b,
+    s.map((norm) => (norm > 0 ? 1 / norm : 0)),
+  );
   const f = await gram(la, unit);
   for (let i = 0; i < f.rows; i++) f.data[i * f.cols + i]! -= 1;
   if (maxAbs(f) < 1e-15) return { left: unit, s };

@@ -83,7 +83,7 @@ export async function evaluate(
       for (const [i, session] of sessions.entries()) {
         outputs.push(await runPadded(session, inputs[i]!.name, batch.input, fixed ?? null));
       }
-      outputs.forEach((found, i) => addBatch(tallies[i]!, found, outputs[0]!, batch, models[i]!));
+      for (const [i, found] of outputs.entries()) addBatch(tallies[i]!, found, outputs[0]!, batch, models[i]!);
       indices.push(...batch.indices);
       options.onProgress?.({ phase: "accuracy", done: indices.length, total });
     }

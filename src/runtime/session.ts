@@ -1,32 +1,21 @@
-// Runs graphs on ONNX Runtime. The only file that imports it: `#ort` is onnxruntime-node in Node and onnxruntime-web
-// elsewhere. One queue for everything, so that sessions never compete for the cores; every session is disposed.
+// Runs graphs on ONNX Runtime: `#ort` is onnxruntime-node in Node and onnxruntime-web elsewhere. One queue for everything,
+// so that sessions never compete for the cores; every session is disposed.
 
 import * as ort from "#ort";
 import { LowrankError, messageOf } from "../errors.ts";
 import type { ElementType, Model } from "../graph/model.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { checkFeeds, checkFetches } from "./check.ts";
+import { type ModelFiles, modelFiles } from "./model-files.ts";
+import { ARRAYS, type NdArray, type NumericArray, type SessionValue } from "./ndarray.ts";
+import { reason } from "./reason.ts";
 
-export type NumericArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
-
-/** A tensor outside the graph: row-major values of the element type that `type` names (bool and uint8 as Uint8Array). */
-export interface NdArray {
-  readonly type: ElementType;
-  readonly dims: readonly number[];
-  readonly data: NumericArray;
-}
+export { float32, float64, int64, type NdArray, type NumericArray, type SessionValue } from "./ndarray.ts";
 
 export interface SessionOptions {
-  /** Threads inside an operator; by default ONNX Runtime's own choice, one a core. */
+  /**
+   * Threads inside an operator, in Node; by default ONNX Runtime's own choice, one a core. In a browser all sessions
+   * share the threads that `configureWeb` sets.
+   */
   readonly threads?: number | undefined;
   /** Execution provider, such as "webgpu" or "cuda"; by default "cpu" in Node and "wasm" in a browser. */
   readonly provider?: string | undefined;
@@ -34,58 +23,54 @@ export interface SessionOptions {
   readonly spinning?: boolean;
   /** How far ONNX Runtime may rewrite the graph; by default "all". */
   readonly optimization?: "all" | "extended" | "basic" | "disabled";
+  /** Bytes of weights from which they are handed over beside the model, since a protobuf message ends at 2 GiB. */
+  readonly externalFrom?: number;
 }
 
 export interface Session {
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
+  readonly inputs: readonly SessionValue[];
+  readonly outputs: readonly SessionValue[];
   /**
-   * Runs the graph once.
+   * Runs the graph once, after everything that was asked for before.
+   * @param feeds a tensor for each input; used in place, so they must stay as they are until the promise settles
    * @param fetches the outputs wanted; by default all
-   * @throws LowrankError `runtime` where an input is missing or unknown, or ONNX Runtime fails
+   * @throws LowrankError `runtime` where feeds or fetches do not fit the graph or ONNX Runtime fails, `unsupported` where
+   *   an input or a wanted output holds anything but numbers
    */
   run(feeds: Readonly<Record<string, NdArray>>, fetches?: readonly string[]): Promise<Record<string, NdArray>>;
-  /** Frees what the session holds. Running it afterwards is an error, disposing it again is not. */
+  /** Frees what the session holds, after the runs asked for before. Again is no error, running it afterwards is one. */
   dispose(): Promise<void>;
 }
 
-export const float32 = (dims: readonly number[], data: Float32Array): NdArray => ({ type: "float32", dims, data });
-export const float64 = (dims: readonly number[], data: Float64Array): NdArray => ({ type: "float64", dims, data });
-
-let queue: Promise<unknown> = Promise.resolve();
+let queue: Promise<void> = Promise.resolve();
 
 /** Runs one job after the other; a job that fails does not stop the next. */
 function enqueue<T>(job: () => Promise<T>): Promise<T> {
-  const next = queue.then(job, job);
-  queue = next.catch(() => undefined);
+  const next = queue.then(job);
+  const settled = () => undefined;
+  queue = next.then(settled, settled);
   return next;
 }
 
 /**
  * Opens a session.
  * @param model a model, or the bytes of an .onnx file
- * @throws LowrankError `runtime` with ONNX Runtime's reason where it refuses the model
+ * @throws LowrankError `bad-option` for a number of threads that makes no sense, `runtime` with ONNX Runtime's reason
+ *   where it refuses the model or the provider, `unsupported` where the weights do not fit into one buffer
  */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
-  const bytes = model instanceof Uint8Array ? model : encodeModel(model);
+  const { threads, provider } = options;
+  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
+    throw new LowrankError("bad-option", `threads is ${threads}; it must be a whole number of at least 1`);
+  }
+  const files = modelFiles(model, options.externalFrom);
+  const what = provider === undefined ? "" : ` on the provider ${provider}`;
   const inner = await enqueue(() =>
-    guard("ONNX Runtime refuses the model", () => ort.InferenceSession.create(bytes, ortOptions(options))),
+    guard(`ONNX Runtime cannot open the model${what}`, () =>
+      ort.InferenceSession.create(files.bytes, ortOptions(options, files)),
+    ),
   );
-  let open = true;
-  return {
-    inputs: inner.inputNames,
-    outputs: inner.outputNames,
-    run(feeds, fetches) {
-      if (!open) throw new LowrankError("runtime", "the session has been disposed");
-      checkFeeds(inner.inputNames, feeds);
-      return enqueue(() => runOn(inner, feeds, fetches));
-    },
-    async dispose() {
-      if (!open) return;
-      open = false;
-      await enqueue(() => inner.release());
-    },
-  };
+  return sessionOf(inner);
 }
 
 /** Opens a session, uses it, and disposes it whatever happens. */
@@ -102,7 +87,7 @@ export async function withSession<T>(
   }
 }
 
-/** Runs a model once. */
+/** Opens a session, runs it once and disposes it. */
 export function runOnce(
   model: Model | Uint8Array,
   feeds: Readonly<Record<string, NdArray>>,
@@ -111,49 +96,74 @@ export function runOnce(
   return withSession(model, options, (session) => session.run(feeds));
 }
 
-function ortOptions({ threads, provider, spinning = false, optimization = "all" }: SessionOptions) {
-  const spin = spinning ? "1" : "0";
+function sessionOf(inner: ort.InferenceSession): Session {
+  const inputs = inner.inputMetadata.map(describe);
+  const outputs = inner.outputMetadata.map(describe);
+  let disposal: Promise<void> | null = null;
   return {
-    graphOptimizationLevel: optimization,
-    logSeverityLevel: 3 as const,
-    extra: { session: { intra_op: { allow_spinning: spin }, inter_op: { allow_spinning: spin } } },
-    ...(threads !== undefined && { intraOpNumThreads: threads, interOpNumThreads: 1 }),
-    ...(provider !== undefined && { executionProviders: [provider] }),
+    inputs,
+    outputs,
+    async run(feeds, fetches) {
+      if (disposal) throw new LowrankError("runtime", "the session has been disposed");
+      checkFeeds(inputs, feeds);
+      const wanted = checkFetches(outputs, fetches);
+      return enqueue(() => runOn(inner, feeds, wanted));
+    },
+    dispose() {
+      disposal ??= enqueue(() => guard("ONNX Runtime cannot dispose the session", () => inner.release()));
+      return disposal;
+    },
   };
 }
 
-function checkFeeds(names: readonly string[], feeds: Readonly<Record<string, NdArray>>): void {
-  const missing = names.find((name) => feeds[name] === undefined);
-  if (missing !== undefined) throw new LowrankError("runtime", `the input ${missing} is missing`);
-  const unknown = Object.keys(feeds).find((name) => !names.includes(name));
-  if (unknown === undefined) return;
-  throw new LowrankError("runtime", `the model has no input ${unknown}; its inputs are ${names.join(", ")}`);
+function describe(metadata: ort.InferenceSession.ValueMetadata): SessionValue {
+  const { name } = metadata;
+  if (!metadata.isTensor) return { name, type: null, shape: null };
+  const shape = metadata.shape.map((dim) => (dim === "" ? null : dim));
+  return { name, type: metadata.type, shape: shape.length === 0 ? null : shape };
+}
+
+function ortOptions(options: SessionOptions, { external }: ModelFiles): ort.InferenceSession.SessionOptions {
+  const { threads, provider, spinning = false, optimization = "all" } = options;
+  const spin = spinning ? "1" : "0";
+  return {
+    graphOptimizationLevel: optimization,
+    executionMode: "sequential",
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    extra: { session: { intra_op: { allow_spinning: spin }, inter_op: { allow_spinning: spin } } },
+    ...(threads !== undefined && { intraOpNumThreads: threads }),
+    ...(provider !== undefined && { executionProviders: [provider] }),
+    ...(external !== null && { externalData: [external] }),
+  };
 }
 
 async function runOn(
   inner: ort.InferenceSession,
   feeds: Readonly<Record<string, NdArray>>,
-  fetches: readonly string[] | undefined,
+  fetches: readonly string[],
 ): Promise<Record<string, NdArray>> {
-  const tensors = Object.entries(feeds).map(([name, array]) => [name, toOrt(name, array)] as const);
-  const results = await guard("ONNX Runtime failed", () =>
-    fetches === undefined
-      ? inner.run(Object.fromEntries(tensors))
-      : inner.run(Object.fromEntries(tensors), [...fetches]),
-  );
+  const results = await guard("ONNX Runtime failed", () => {
+    const tensors = Object.entries(feeds).map(([name, array]) => [name, toOrt(array)]);
+    return inner.run(Object.fromEntries(tensors), fetches);
+  });
   return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromOrt(tensor)]));
 }
 
-function toOrt(name: string, { type, dims, data }: NdArray): ort.Tensor {
-  try {
-    return new ort.Tensor(type as ort.Tensor.Type, data as never, [...dims]);
-  } catch (error) {
-    throw new LowrankError("runtime", `input ${name}: ${firstLine(messageOf(error))}`, {}, { cause: error });
-  }
+/** A tensor on the same memory. */
+function toOrt({ type, dims, data }: NdArray): ort.Tensor {
+  return new ort.Tensor(type as "float32", data as Float32Array, [...dims]);
 }
 
+/** Takes over the values, which ONNX Runtime has copied out of its own memory. */
 function fromOrt(tensor: ort.Tensor): NdArray {
-  return { type: tensor.type as ElementType, dims: tensor.dims, data: tensor.data as NumericArray };
+  const type: ElementType = tensor.type;
+  const { dims } = tensor;
+  const data = tensor.data as NumericArray;
+  tensor.dispose();
+  // Where the platform has a Float16Array, ONNX Runtime gives that; its bits are wanted.
+  if (data instanceof ARRAYS.get(type)!) return { type, dims, data };
+  return { type, dims, data: new Uint16Array(data.buffer, data.byteOffset, data.length) };
 }
 
 async function guard<T>(what: string, job: () => Promise<T>): Promise<T> {
@@ -161,10 +171,6 @@ async function guard<T>(what: string, job: () => Promise<T>): Promise<T> {
     return await job();
   } catch (error) {
     if (error instanceof LowrankError) throw error;
-    throw new LowrankError("runtime", `${what}: ${firstLine(messageOf(error))}`, {}, { cause: error });
+    throw new LowrankError("runtime", `${what}: ${reason(messageOf(error))}`, {}, { cause: error });
   }
-}
-
-function firstLine(text: string): string {
-  return text.split("\n", 1)[0] ?? text;
 }

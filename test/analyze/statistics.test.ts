@@ -1,15 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Calibration } from "../../src/analyze/calibration.ts";
-import { findLayers } from "../../src/analyze/layers.ts";
+import { biasVector, findLayers, weightMatrix } from "../../src/analyze/layers.ts";
 import { patchSize, readOutputs, readPatches, samplePositions } from "../../src/analyze/patches.ts";
 import { collectStatistics, readerOf } from "../../src/analyze/statistics.ts";
-import { weightMatrix } from "../../src/analyze/layers.ts";
 import { METHODS } from "../../src/approximate/methods.ts";
-import { biasVector } from "../../src/analyze/layers.ts";
-import { covariance } from "../../src/metric/covariance.ts";
-import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
+import { covariance } from "../../src/metric/covariance.ts";
+import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { type ConvCase, convModel, normal } from "../support/nets.ts";
 
@@ -59,32 +57,42 @@ test("positions are distinct, sorted, in range, and the same for the same seed",
   expect(samplePositions(images, 50, 20, 2)).not.toEqual(a);
 });
 
-test.each(["channel", "spatial"])("%s: the error told under covariance is the output error on the images it came from", async (name) => {
-  const source = convModel({ F: 24, C: 6 });
-  const layer = findLayers(source, inferShapes(source, { x: [1, 6, 11, 9] }))[0]!;
-  // Smooth images: neighbouring pixels hang together, so that M is far from the identity.
-  const count = 40;
-  const x = normal(count * 6 * 99, 8);
-  for (let i = 1; i < x.length; i++) x[i] = 0.9 * x[i - 1]! + 0.4 * x[i]!;
-  const batch = { input: float32([count, 6, 11, 9], x), labels: null, indices: Int32Array.from({ length: count }, (_, i) => i) };
-  const calibration: Calibration = {
-    input: "x",
-    count,
-    async *batches() {
-      yield batch;
-    },
-  };
-  const options = { session: {}, seed: 0, wantsPatches: () => true };
-  const statistics = (await collectStatistics(la, source, [layer], calibration, options, {})).get(layer.name)!;
-  expect(statistics.samples).toBe(count * 99);
-  const metric = await covariance(la, layer, statistics);
-  const method = METHODS.find((each) => each.name === name)!;
-  const made = await method.decompose(la, layer, weightMatrix(layer), metric, 10);
-  const replaced = replaceLayer(source, layer, await made.cut(10), biasVector(layer));
-  const [y, z] = [(await runOnce(source, { x: batch.input })).y!, (await runOnce(replaced.model, { x: batch.input })).y!];
-  const measured = centredRelativeError(z.data as Float32Array, y.data as Float32Array, 24, 99);
-  expect(Math.abs(measured / made.errors[10]! - 1)).toBeLessThan(0.05);
-});
+test.each(["channel", "spatial"])(
+  "%s: the error told under covariance is the output error on the images it came from",
+  async (name) => {
+    const source = convModel({ F: 24, C: 6 });
+    const layer = findLayers(source, inferShapes(source, { x: [1, 6, 11, 9] }))[0]!;
+    // Smooth images: neighbouring pixels hang together, so that M is far from the identity.
+    const count = 40;
+    const x = normal(count * 6 * 99, 8);
+    for (let i = 1; i < x.length; i++) x[i] = 0.9 * x[i - 1]! + 0.4 * x[i]!;
+    const batch = {
+      input: float32([count, 6, 11, 9], x),
+      labels: null,
+      indices: Int32Array.from({ length: count }, (_, i) => i),
+    };
+    const calibration: Calibration = {
+      input: "x",
+      count,
+      async *batches() {
+        yield batch;
+      },
+    };
+    const options = { session: {}, seed: 0, wantsPatches: () => true };
+    const statistics = (await collectStatistics(la, source, [layer], calibration, options, {})).get(layer.name)!;
+    expect(statistics.samples).toBe(count * 99);
+    const metric = await covariance(la, layer, statistics);
+    const method = METHODS.find((each) => each.name === name)!;
+    const made = await method.decompose(la, layer, weightMatrix(layer), metric, 10);
+    const replaced = replaceLayer(source, layer, await made.cut(10), biasVector(layer));
+    const [y, z] = [
+      (await runOnce(source, { x: batch.input })).y!,
+      (await runOnce(replaced.model, { x: batch.input })).y!,
+    ];
+    const measured = centredRelativeError(z.data as Float32Array, y.data as Float32Array, 24, 99);
+    expect(Math.abs(measured / made.errors[10]! - 1)).toBeLessThan(0.05);
+  },
+);
 
 /** ||(z - y) - mean|| / ||y - mean||, means over images and positions by channel: [n, F, positions]. */
 function centredRelativeError(z: Float32Array, y: Float32Array, F: number, positions: number): number {

@@ -52,7 +52,11 @@ function metricOf(layer: Layer, patches: Matrix): Metric {
   const outputGram = matrix(F, F);
   for (let f = 0; f < F; f++) {
     for (let g = 0; g < F; g++) {
-      outputGram.data[f * F + g] = bilinear(w.subarray(f * patches.rows, (f + 1) * patches.rows), patches, w.subarray(g * patches.rows, (g + 1) * patches.rows));
+      outputGram.data[f * F + g] = bilinear(
+        w.subarray(f * patches.rows, (f + 1) * patches.rows),
+        patches,
+        w.subarray(g * patches.rows, (g + 1) * patches.rows),
+      );
     }
   }
   return { name: "covariance", patches, outputGram };
@@ -97,7 +101,8 @@ function relativeError(layer: Layer, rebuilt: Float64Array, patches: Matrix | nu
   for (let f = 0; f < layer.shape.F; f++) {
     const row = w.subarray(f * size, (f + 1) * size);
     const difference = rebuilt.subarray(f * size, (f + 1) * size).map((value, i) => value - row[i]!);
-    const energy = (a: ArrayLike<number>) => (patches ? bilinear(a, patches, a) : Array.from(a).reduce((sum, v) => sum + v * v, 0));
+    const energy = (a: ArrayLike<number>) =>
+      patches ? bilinear(a, patches, a) : Array.from(a).reduce((sum, v) => sum + v * v, 0);
     error += energy(difference);
     total += energy(row);
   }

@@ -2,22 +2,16 @@
 
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findChromium, openPage, type Page } from "../support/chromium.ts";
+import { demandChromium, findChromium, openPage, type Page } from "../support/chromium.ts";
 import { relativeDifference } from "../support/nets.ts";
 import * as here from "./page.ts";
 
-const chromium = findChromium();
+test("a Chromium is here to test in", demandChromium);
 
-test("a Chromium is here to test in", () => {
-  if (chromium !== null) return;
-  console.warn("No Chromium found (set CHROMIUM_PATH): the browser build was not tested.");
-  expect(process.env.CI, "CI must have a Chromium").toBeUndefined();
-});
-
-describe.runIf(chromium !== null)("in headless Chromium", () => {
+describe.runIf(findChromium() !== null)("in headless Chromium", () => {
   let page: Page;
   beforeAll(async () => {
-    page = await openPage(chromium!, fileURLToPath(new URL("page.ts", import.meta.url)));
+    page = await openPage(fileURLToPath(new URL("page.ts", import.meta.url)));
   });
   afterAll(() => page?.close());
 

@@ -10,7 +10,11 @@ const norm = (F: number) => [
   normalTensor("gamma", [F], 11),
   normalTensor("beta", [F], 12),
   normalTensor("mean", [F], 13),
-  floatTensor("variance", [F], normal(F, 14).map((value) => 0.1 + value * value)),
+  floatTensor(
+    "variance",
+    [F],
+    normal(F, 14).map((value) => 0.1 + value * value),
+  ),
 ];
 const NORM_INPUTS = ["gamma", "beta", "mean", "variance"];
 
@@ -26,8 +30,22 @@ function gemmModel(transB: boolean, bias: boolean): Model {
   });
 }
 
-async function sameOutputs(before: Model, after: Model, input: string, dims: number[], output: string): Promise<number> {
-  const feeds = { [input]: float32(dims, normal(dims.reduce((a, b) => a * b), 5)) };
+async function sameOutputs(
+  before: Model,
+  after: Model,
+  input: string,
+  dims: number[],
+  output: string,
+): Promise<number> {
+  const feeds = {
+    [input]: float32(
+      dims,
+      normal(
+        dims.reduce((a, b) => a * b),
+        5,
+      ),
+    ),
+  };
   const [a, b] = [await runOnce(before, feeds), await runOnce(after, feeds)];
   return relativeDifference(b[output]!.data as Float32Array, a[output]!.data as Float32Array);
 }

@@ -66,7 +66,10 @@ for (const method of ["channel", "spatial"]) {
       const options = { session: {}, seed: 1 };
       const { model, before, after } = await refit(la, original, layer, replaced, calibration, options, {});
       expect(after).toBeLessThan(before);
-      const [first, last] = [await outputError(original, replaced.model, calibration), await outputError(original, model, calibration)];
+      const [first, last] = [
+        await outputError(original, replaced.model, calibration),
+        await outputError(original, model, calibration),
+      ];
       expect(last).toBeLessThan(0.95 * first);
     });
   }

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { countCosts } from "../../src/analyze/costs.ts";
 import { biasVector, findLayers, weightMatrix } from "../../src/analyze/layers.ts";
 import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
-import { countCosts } from "../../src/analyze/costs.ts";
-import type { Model } from "../../src/graph/model.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
+import type { Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius } from "../../src/metric/metric.ts";
@@ -49,7 +49,9 @@ for (const [name, one] of Object.entries(CASES)) {
       const [C, H, W] = [one.C ?? 6, ...(one.size ?? [11, 9])];
       const shape = { x: [2, C, H, W] };
       const { layer, stages, bias } = await replaceFully(source, { x: [1, C, H, W] }, method);
-      expect(["tiny: 432 weights", null]).toContain(layer.refused?.startsWith("tiny") ? "tiny: 432 weights" : layer.refused);
+      expect(["tiny: 432 weights", null]).toContain(
+        layer.refused?.startsWith("tiny") ? "tiny: 432 weights" : layer.refused,
+      );
       const feeds = { x: float32(shape.x, normal(2 * C * H * W, 5)) };
       const before = (await runOnce(source, feeds)).y!;
       const replaced = replaceLayer(source, layer, stages, bias);
@@ -75,7 +77,10 @@ test("an SAME padding stays exact at another input size than it was analysed at"
   expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
 });
 
-function dense(op: "Gemm" | "MatMul", options: { transB?: boolean; alpha?: number; beta?: number; opset?: number; bias?: boolean }): Model {
+function dense(
+  op: "Gemm" | "MatMul",
+  options: { transB?: boolean; alpha?: number; beta?: number; opset?: number; bias?: boolean },
+): Model {
   const { transB = false, bias = op === "Gemm" } = options;
   const attributes =
     op === "MatMul"

@@ -12,7 +12,10 @@ function everyChoice(list: readonly (readonly Option[])[]): { harm: number; cost
   return list.reduce<{ harm: number; costs: number[] }[]>(
     (sofar, item) =>
       sofar.flatMap((each) =>
-        item.map(({ harm, costs }) => ({ harm: each.harm + harm, costs: each.costs.map((cost, b) => cost + costs[b]!) })),
+        item.map(({ harm, costs }) => ({
+          harm: each.harm + harm,
+          costs: each.costs.map((cost, b) => cost + costs[b]!),
+        })),
       ),
     [{ harm: 0, costs: [0, 0] }],
   );

@@ -201,7 +201,7 @@ const topK: Rule = ({ node, shape, value, type }) => {
   const k = value(1)?.[0] ?? node.attributes.k;
   const count = typeof k === "object" && k !== null ? intAttribute(node, "k", 1) : (k ?? null);
   const axis = x && axisOf(intAttribute(node, "axis", -1), x.length);
-  const out = x && x.map((dim, i) => (i === axis ? count : dim));
+  const out = x?.map((dim, i) => (i === axis ? count : dim));
   return { shapes: [out, out], types: [type(0), "int64"] };
 };
 
@@ -262,11 +262,11 @@ const einsum: Rule = ({ node, shape }) => {
   if (equation?.kind !== "string" || equation.value.includes("...")) return one(null);
   const [left = "", right] = equation.value.replaceAll(" ", "").split("->");
   const sizes = new Map<string, Dim>();
-  left
-    .split(",")
-    .forEach((term, i) =>
-      [...term].forEach((letter, axis) => sizes.set(letter, shape(i)?.[axis] ?? sizes.get(letter) ?? null)),
-    );
+  for (const [i, term] of left.split(",").entries()) {
+    for (const [axis, letter] of [...term].entries()) {
+      sizes.set(letter, shape(i)?.[axis] ?? sizes.get(letter) ?? null);
+    }
+  }
   const once = [...sizes.keys()].sort().filter((letter) => left.replaceAll(",", "").split(letter).length === 2);
   return one([...(right ?? once.join(""))].map((letter) => sizes.get(letter) ?? null));
 };
