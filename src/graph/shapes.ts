@@ -82,7 +82,7 @@ function bindSymbols(graph: Graph, given: Readonly<Record<string, readonly Dim[]
 }
 
 function substitute(shape: Shape | null, bound: ReadonlyMap<string, number>): Shape | null {
-  return shape?.map((dim) => (typeof dim === "string" ? (bound.get(dim) ?? dim) : dim));
+  return shape?.map((dim) => (typeof dim === "string" ? (bound.get(dim) ?? dim) : dim)) ?? null;
 }
 
 function inferNode(model: Model, node: Node, state: State, trustFile: boolean): void {
@@ -148,7 +148,7 @@ function inferValue(node: Node, state: State): Shape | null {
   switch (node.op) {
     case "Shape": {
       const dims = shape(0);
-      return dims?.slice(...shapeRange(node, dims.length));
+      return dims?.slice(...shapeRange(node, dims.length)) ?? null;
     }
     case "Identity":
     case "Cast":
@@ -162,7 +162,7 @@ function inferValue(node: Node, state: State): Shape | null {
     }
     case "Gather": {
       const indices = value(1);
-      return x && indices?.map((i) => (typeof i === "number" ? (x[axisOf(i, x.length)] ?? null) : null));
+      return (x && indices?.map((i) => (typeof i === "number" ? (x[axisOf(i, x.length)] ?? null) : null))) ?? null;
     }
     case "Slice":
       return x && sliceValue(node, x, value);

@@ -201,7 +201,7 @@ const topK: Rule = ({ node, shape, value, type }) => {
   const k = value(1)?.[0] ?? node.attributes.k;
   const count = typeof k === "object" && k !== null ? intAttribute(node, "k", 1) : (k ?? null);
   const axis = x && axisOf(intAttribute(node, "axis", -1), x.length);
-  const out = x?.map((dim, i) => (i === axis ? count : dim));
+  const out = x?.map((dim, i) => (i === axis ? count : dim)) ?? null;
   return { shapes: [out, out], types: [type(0), "int64"] };
 };
 
