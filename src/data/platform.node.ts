@@ -26,11 +26,9 @@ export {
 
 const IMAGES = new Set([".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
 
-/**
- * Opens DATA: a folder of class folders, a flat folder of images, an .npz or .npy, or IDX files (MNIST's).
- * @throws LowrankError `bad-data` saying what was found and what would be right
- */
-export async function openDataset(path: string): Promise<Dataset> {
+/** See platform.ts. */
+export async function openDataset(path: string | readonly File[]): Promise<Dataset> {
+  if (typeof path !== "string") throw new LowrankError("bad-option", "in Node, openDataset takes a path");
   const info = await stat(path).catch(() => null);
   if (info === null) throw new LowrankError("bad-data", `${path}: no such file or folder`, { file: path });
   if (info.isDirectory()) return openFolder(path);

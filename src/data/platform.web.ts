@@ -28,8 +28,11 @@ export async function readModelFile(url: string): Promise<Model> {
   });
 }
 
-/** Image files that a page was given: those from folders (webkitRelativePath) have their folder as class. */
-export async function openDataset(files: readonly File[]): Promise<Dataset> {
+/** See platform.ts. Files from folders are those with a webkitRelativePath. */
+export async function openDataset(files: string | readonly File[]): Promise<Dataset> {
+  if (typeof files === "string") {
+    throw new LowrankError("bad-option", "in a browser, openDataset takes the files that a page was given");
+  }
   const images = files.filter(({ type }) => type.startsWith("image/"));
   const ignored = files.filter((file) => !images.includes(file)).map(({ name }) => name);
   if (images.length === 0) throw new LowrankError("bad-data", "none of these files is an image");
