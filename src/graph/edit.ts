@@ -61,7 +61,8 @@ export function constants(graph: Graph): ReadonlyMap<string, Tensor> {
   return known;
 }
 
-function constantOf({ attributes, outputs: [name = ""] }: Node): Tensor | null {
+/** The value of a Constant node; null for strings and sparse tensors. */
+export function constantOf({ attributes, outputs: [name = ""] }: Node): Tensor | null {
   const { value, value_float, value_floats, value_int, value_ints } = attributes;
   if (value?.kind === "tensor") return value.value;
   if (value_float?.kind === "float") return floatTensor(name, [], Float32Array.of(value_float.value));

@@ -18,8 +18,8 @@ export interface Call {
   readonly opset: number;
   /** One for each input; UNKNOWN for an absent one. */
   readonly inputs: readonly Value[];
-  /** What is known of the outputs of a subgraph of this node. */
-  readonly infer: (body: Graph) => readonly Value[];
+  /** What is known of the outputs of a subgraph of this node, given its inputs. */
+  readonly infer: (body: Graph, inputs: readonly Value[]) => readonly Value[];
 }
 
 /** What is known of a node's outputs, as many as the rule can tell. */
@@ -35,6 +35,11 @@ export function value(
   elements: readonly Dim[] | null = null,
 ): Value {
   return { type, shape, elements };
+}
+
+/** The same rule for several operators, their names with spaces in between. */
+export function each(names: string, rule: Rule): Rules {
+  return Object.fromEntries(names.split(" ").map((name) => [name, rule]));
 }
 
 /** The value of an input; UNKNOWN where it is absent. */
@@ -102,5 +107,9 @@ export function agree(call: Call, a: Dim, b: Dim, what: string): Dim {
 export const unknownDims = (count: number): readonly Dim[] => Array.from({ length: count }, () => null);
 
 /** The shape with the size of one axis replaced. */
-export const withDim = (shape: readonly Dim[], axis: number, dim: Dim): readonly Dim[] =>
-  shape.map((old, i) => (i === axis ? dim : old));
+export const withDim = (shape: readonly Dim[], axis: number, dim: Dim): readonly Dim[] => shape.with(axis, dim);
+
+/** The shape with the sizes of some axes replaced by 1, or, where they are not kept, left out. */
+export function without(shape: readonly Dim[], axes: readonly number[], keep: boolean): readonly Dim[] {
+  return keep ? shape.map((dim, i) => (axes.includes(i) ? 1 : dim)) : shape.filter((_, i) => !axes.includes(i));
+}

@@ -1,58 +1,84 @@
-// Arithmetic of sizes that may be symbolic: products, quotients, numpy broadcasting.
+// Arithmetic of sizes that may be symbolic: products, quotients, sums, numpy broadcasting. A product of a number and symbols
+// is a symbol again, written as "64*N" or "H*N", so that what Reshape takes apart can be put together again.
 
 import type { Dim } from "../model.ts";
 import { type Call, contradiction, show } from "./call.ts";
 
-/** A product of sizes: a number times symbols; null where a size is unknown. */
+/** A product of sizes: a number times symbols. */
 interface Product {
   readonly factor: number;
   readonly symbols: readonly string[];
 }
 
+/** Null where a size is unknown. */
 function productOf(dims: readonly Dim[]): Product | null {
   let factor = 1;
   const symbols: string[] = [];
   for (const dim of dims) {
     if (dim === null) return null;
-    if (typeof dim === "number") factor *= dim;
-    else symbols.push(dim);
+    const parts = typeof dim === "number" ? [dim] : partsOf(dim);
+    for (const part of parts) {
+      if (typeof part === "number") factor *= part;
+      else symbols.push(part);
+    }
   }
   return { factor, symbols };
 }
 
-const asDim = ({ factor, symbols }: Product): Dim => {
-  if (factor === 0 || symbols.length === 0) return factor;
-  return factor === 1 && symbols.length === 1 ? symbols[0]! : null;
-};
+/** What asDim put together; any other symbol is one piece. */
+function partsOf(symbol: string): readonly (number | string)[] {
+  const parts = symbol.split("*");
+  const ours = parts.length > 1 && parts.every((part, i) => (/^\d+$/.test(part) ? i === 0 : /^[\w.]+$/.test(part)));
+  return ours ? parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part)) : [symbol];
+}
 
-/** The product of all: a number, one symbol, or null where it is neither. */
+function asDim({ factor, symbols }: Product): Dim {
+  if (factor === 0 || symbols.length === 0) return factor;
+  if (factor === 1 && symbols.length === 1) return symbols[0]!;
+  const joined = [...symbols].sort().join("*");
+  if (!/^[\w.*]+$/.test(joined) || /(^|\*)\d+(\*|$)/.test(joined)) return null;
+  return factor === 1 ? joined : `${factor}*${joined}`;
+}
+
+/** The product of all: a number, a symbol, or null where it is neither. */
 export function product(dims: readonly Dim[]): Dim {
   if (dims.includes(0)) return 0;
   const all = productOf(dims);
-  return all === null ? null : asDim(all);
+  return all === null || (all.symbols.length > 0 && !Number.isInteger(all.factor)) ? null : asDim(all);
 }
 
 /** product(a) / product(b), common symbols cancelled; "uneven" where numbers do not divide. */
 export function quotient(a: readonly Dim[], b: readonly Dim[]): Dim | "uneven" {
-  const [above, below] = [productOf(a), productOf(b)];
-  if (above === null || below === null) return null;
+  const [left, right] = withoutShared(a, b);
+  const [above, below] = [productOf(left), productOf(right)];
+  if (above === null || below === null || below.factor === 0) return null;
   const rest = [...above.symbols];
   for (const symbol of below.symbols) {
     const index = rest.indexOf(symbol);
     if (index < 0) return null;
     rest.splice(index, 1);
   }
-  if (below.factor === 0) return null;
   const factor = above.factor / below.factor;
   // 6 N / 4 may be whole for the right N.
   if (!Number.isInteger(factor)) return rest.length === 0 ? "uneven" : null;
   return asDim({ factor, symbols: rest });
 }
 
+/** Sizes that stand on both sides cancel whatever they are, as long as they are not 0. */
+function withoutShared(a: readonly Dim[], b: readonly Dim[]): readonly [readonly Dim[], readonly Dim[]] {
+  const [left, right] = [[...a], [...b]];
+  for (const dim of b) {
+    const index = dim === null || dim === 0 ? -1 : left.indexOf(dim);
+    if (index < 0) continue;
+    left.splice(index, 1);
+    right.splice(right.indexOf(dim), 1);
+  }
+  return [left, right];
+}
+
 /** The sum of sizes; null where one is not a number and the others are not all 0. */
 export function sum(dims: readonly Dim[]): Dim {
   const rest = dims.filter((dim) => dim !== 0);
-  if (rest.length === 0) return 0;
   if (rest.length === 1) return rest[0]!;
   return rest.reduce<Dim>(
     (total, dim) => (typeof total === "number" && typeof dim === "number" ? total + dim : null),

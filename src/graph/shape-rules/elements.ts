@@ -2,8 +2,8 @@
 // unknown size.
 
 import type { Dim, ElementType, Tensor } from "../model.ts";
-import { elementCount, floats, integers } from "../tensor.ts";
-import { allKnown } from "./call.ts";
+import { ELEMENT_BITS, elementCount, floats, integers } from "../tensor.ts";
+import { allKnown, type Value } from "./call.ts";
 
 /** Larger values are not followed: no shape is computed from them. */
 const LIMIT = 256;
@@ -32,23 +32,26 @@ function read(tensor: Tensor): readonly number[] | null {
   }
 }
 
-const INTEGER = /^u?int|^bool$/;
-
-export const isInteger = (type: ElementType | null): boolean => type !== null && INTEGER.test(type);
+/** ONNX's number of an element type: ELEMENT_BITS lists them in this order, from 1. */
+export const elementTypeOf = (number: number): ElementType | null =>
+  (Object.keys(ELEMENT_BITS) as ElementType[])[number - 1] ?? null;
 
 /** A number as its type holds it; null where it is not finite. */
 export function rounded(number: number, type: ElementType | null): number | null {
   if (!Number.isFinite(number)) return null;
   if (type === "bool") return number === 0 ? 0 : 1;
-  if (isInteger(type)) return Math.trunc(number);
-  return type === "float32" ? Math.fround(number) : number;
+  if (type === null || type.startsWith("float")) return type === "float32" ? Math.fround(number) : number;
+  return Math.trunc(number);
 }
 
 /**
  * The elements of a value of this shape, each said by its index; null where the shape is not known or too large.
  * Every operator that only moves elements is this with another `at`.
  */
-export function fill(shape: readonly Dim[] | null, at: (index: readonly number[]) => Dim | undefined) {
+export function fill(
+  shape: readonly Dim[] | null,
+  at: (index: readonly number[]) => Dim | undefined,
+): readonly Dim[] | null {
   if (!allKnown(shape) || elementCount(shape) > LIMIT) return null;
   const index = shape.map(() => 0);
   return Array.from({ length: elementCount(shape) }, (): Dim => {
@@ -61,12 +64,16 @@ export function fill(shape: readonly Dim[] | null, at: (index: readonly number[]
   });
 }
 
-/** The element at an index of a value whose shape may be broadcast: axes of size 1 stay at 0, missing ones are left out. */
-export function elementAt(
-  elements: readonly Dim[],
-  shape: readonly number[],
-  index: readonly number[],
-): Dim | undefined {
+/**
+ * The element of a value at an index of a shape that it is broadcast to: axes of size 1 stay at 0, missing ones are left
+ * out. Null where it is not known.
+ */
+export function elementAt({ elements, shape }: Value, index: readonly number[]): Dim {
+  if (elements === null || shape === null) return null;
   const skip = index.length - shape.length;
-  return elements[shape.reduce((offset, size, axis) => offset * size + (size === 1 ? 0 : index[axis + skip]!), 0)];
+  const offset = shape.reduce<number>(
+    (sum, size, axis) => sum * Number(size) + (size === 1 ? 0 : index[axis + skip]!),
+    0,
+  );
+  return elements[offset] ?? null;
 }

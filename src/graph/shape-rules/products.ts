@@ -1,9 +1,21 @@
-// Matrix products.
+// Matrix products and what is made of them: Einsum, recurrent layers, attention.
 
 import { stringAttribute } from "../build.ts";
 import type { Dim, ElementType } from "../model.ts";
-import { agree, type Call, contradiction, input, int, ofRank, type Rule, type Rules, show, value } from "./call.ts";
-import { broadcast } from "./dims.ts";
+import {
+  agree,
+  type Call,
+  contradiction,
+  each,
+  input,
+  int,
+  ofRank,
+  type Rule,
+  type Rules,
+  show,
+  value,
+} from "./call.ts";
+import { broadcast, product, quotient } from "./dims.ts";
 
 /** A [M, K] or transposed, B [K, N] or transposed. */
 const gemm: Rule = (call) => {
@@ -56,30 +68,70 @@ const fusedMatMul: Rule = (call) => {
   return [value(type, matmulShape(call, a!, b!))];
 };
 
-/** Equations without an ellipsis: each letter is a size; without an arrow the letters that occur once are the result. */
+/**
+ * Each letter is a size, 1 gives way; without an arrow the letters that occur once are the result. The axes that an
+ * ellipsis stands for are named by their place from the right.
+ */
 const einsum: Rule = (call) => {
   const { type } = input(call, 0);
   const equation = stringAttribute(call.node, "equation", "").replaceAll(" ", "");
-  if (equation.includes(".")) return [value(type, null)];
   const [left = "", right] = equation.split("->");
   const sizes = new Map<string, Dim>();
-  for (const [i, letters] of left.split(",").entries()) {
-    const shape = ofRank(call, i, letters.length);
-    [...letters].forEach((letter, axis) => {
-      const old = sizes.get(letter) ?? null;
-      const size = shape?.[axis] ?? null;
-      // A size of 1 broadcasts.
-      const both = old === 1 ? (size ?? null) : size === 1 ? (old ?? 1) : agree(call, old, size, `sizes of ${letter}`);
-      sizes.set(letter, both);
-    });
+  let ellipsis: readonly string[] = [];
+  for (const [i, term] of left.split(",").entries()) {
+    const { shape } = input(call, i);
+    if (shape === null && term.includes("...")) return [value(type, null)];
+    const free = (shape?.length ?? 0) - term.replace("...", "").length;
+    const names = Array.from({ length: term.includes("...") ? free : 0 }, (_, axis) => `.${free - axis}`);
+    if (names.length > ellipsis.length) ellipsis = names;
+    const letters = lettersOf(term, names);
+    const known = ofRank(call, i, letters.length);
+    for (const [axis, letter] of letters.entries()) {
+      sizes.set(letter, sizeOfBoth(call, letter, sizes.get(letter), known?.[axis] ?? null));
+    }
   }
-  const once = [...sizes.keys()].filter((letter) => left.split(letter).length === 2).sort();
+  const once = [...sizes.keys()].filter((letter) => left.split(letter).length === 2 && /[a-z]/i.test(letter)).sort();
+  const result = right === undefined ? [...ellipsis, ...once] : lettersOf(right, ellipsis);
   return [
     value(
       type,
-      (right === undefined ? once : [...right]).map((letter) => sizes.get(letter) ?? null),
+      result.map((letter) => sizes.get(letter) ?? null),
     ),
   ];
+};
+
+const lettersOf = (term: string, ellipsis: readonly string[]): readonly string[] => {
+  const [before = "", after = ""] = term.split("...");
+  return term.includes("...") ? [...before, ...ellipsis, ...after] : [...term];
+};
+
+function sizeOfBoth(call: Call, letter: string, old: Dim | undefined, size: Dim): Dim {
+  if (old === undefined || old === 1) return size;
+  return size === 1 ? old : agree(call, old, size, `sizes of ${letter}`);
+}
+
+/** LSTM, GRU, RNN: y [T, D, N, H] and the last states [D, N, H], or with layout 1 the batch first. */
+const recurrent: Rule = (call) => {
+  const { type } = input(call, 0);
+  const shape = ofRank(call, 0, 3);
+  const hidden = int(call, "hidden_size", 0) || (input(call, 2).shape?.[2] ?? null);
+  const directions = stringAttribute(call.node, "direction", "forward") === "bidirectional" ? 2 : 1;
+  const batchFirst = int(call, "layout", 0) === 1;
+  const [a = null, b = null] = shape ?? [];
+  const [T, N] = batchFirst ? [b, a] : [a, b];
+  const y = batchFirst ? [N, T, directions, hidden] : [T, directions, N, hidden];
+  const state = value(type, batchFirst ? [N, directions, hidden] : [directions, N, hidden]);
+  return [value(type, y), state, state];
+};
+
+/** Q [B, heads, L, E] or [B, L, heads E], V likewise: the result has V's last size a head. */
+const attention: Rule = (call) => {
+  const { type, shape } = input(call, 0);
+  const last = input(call, 2).shape?.at(-1) ?? null;
+  if (shape === null) return [value(type, null)];
+  if (shape.length === 4) return [value(type, [...shape.slice(0, 3), last])];
+  const each = quotient([last], [int(call, "kv_num_heads", 1)]);
+  return [value(type, [...shape.slice(0, 2), product([each === "uneven" ? null : each, int(call, "q_num_heads", 1)])])];
 };
 
 export const PRODUCTS: Rules = {
@@ -88,6 +140,9 @@ export const PRODUCTS: Rules = {
   MatMulInteger: matmul(0, 1, "int32"),
   QLinearMatMul: matmul(0, 3, 7),
   Einsum: einsum,
+  ...each("LSTM GRU RNN", recurrent),
+  Attention: attention,
 };
 
+/** Operators of com.microsoft, which ONNX Runtime puts into models that it optimises. */
 export const MICROSOFT_PRODUCTS: Rules = { FusedGemm: gemm, FusedMatMul: fusedMatMul };

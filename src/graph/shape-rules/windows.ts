@@ -123,41 +123,36 @@ const globalPool: Rule = (call) => {
   return [value(type, shape?.map((dim, i) => (i < 2 ? dim : 1)) ?? null)];
 };
 
-/** One pooled block for each region of interest. */
-const regions =
-  (rows: string, columns: string, fallback: number, count: number): Rule =>
-  (call) => {
-    const { type, shape } = input(call, 0);
-    const pooled = intsAttribute(call.node, "pooled_shape");
-    const size = pooled ?? [int(call, rows, fallback), int(call, columns, fallback)];
-    return [value(type, [input(call, count).shape?.[0] ?? null, shape?.[1] ?? null, ...size])];
+/** Channels last is another layout of the same operator. */
+function quantizedPool(rule: Rule): Rule {
+  return (call) => {
+    if (int(call, "channels_last", 0) === 0) return rule(call);
+    const [x] = call.inputs;
+    if (!x?.shape) return [value(x?.type ?? null, null)];
+    const first = { ...x, shape: [x.shape[0]!, x.shape.at(-1)!, ...x.shape.slice(1, -1)] };
+    return rule({ ...call, inputs: [first, ...call.inputs.slice(1)] }).map(({ type, shape }) =>
+      value(type, shape && [shape[0]!, ...shape.slice(2), shape[1]!]),
+    );
   };
+}
 
-/** x [N, C, spatial...], grid [N, out spatial..., axes]. */
-const gridSample: Rule = (call) => {
-  const [{ type, shape }, { shape: grid }] = [input(call, 0), input(call, 1)];
-  if (shape === null || grid === null) return [value(type, null)];
-  return [value(type, [shape[0] ?? null, shape[1] ?? null, ...grid.slice(1, -1)])];
+/** Columns [N, C kernel, positions] back to an image [N, C, image...]. */
+const col2im: Rule = (call) => {
+  const { type, shape } = input(call, 0);
+  const [image, block] = [input(call, 1).elements, input(call, 2).elements];
+  if (shape === null || image === null) return [value(type, null)];
+  const channels = block === null ? null : quotient([shape[1]!], block);
+  if (channels === "uneven") throw contradiction(call, `${show(shape)} does not divide into blocks ${show(block)}`);
+  return [value(type, [shape[0]!, channels, ...image])];
 };
 
-/** Channels become blocks of pixels. */
-const depthToSpace: Rule = (call) => {
+/** The size that a MaxPool with these attributes had, or what the third input says. */
+const maxUnpool: Rule = (call) => {
   const { type, shape } = input(call, 0);
-  if (shape?.length !== 4) return [value(type, shape === null ? null : unknownDims(4))];
-  const block = int(call, "blocksize", 1);
-  const channels = quotient([shape[1]!], [block * block]);
-  if (channels === "uneven")
-    throw contradiction(call, `${shape[1]} channels do not divide into blocks of ${block * block}`);
-  return [value(type, [shape[0]!, channels, product([shape[2]!, block]), product([shape[3]!, block])])];
-};
-
-const spaceToDepth: Rule = (call) => {
-  const { type, shape } = input(call, 0);
-  if (shape?.length !== 4) return [value(type, shape === null ? null : unknownDims(4))];
-  const block = int(call, "blocksize", 1);
-  const spatial = shape.slice(2).map((dim) => quotient([dim], [block]));
-  if (spatial.includes("uneven")) throw contradiction(call, `${show(shape)} does not divide into blocks of ${block}`);
-  return [value(type, [shape[0]!, product([shape[1]!, block * block]), ...(spatial as Dim[])])];
+  const asked = input(call, 2).elements;
+  const kernel = intsAttribute(call.node, "kernel_shape");
+  if (shape === null || kernel === null || asked !== null) return [value(type, asked)];
+  return [value(type, [...shape.slice(0, 2), ...spread(call, kernel, shape.slice(2))])];
 };
 
 export const WINDOWS: Rules = {
@@ -172,9 +167,13 @@ export const WINDOWS: Rules = {
   GlobalAveragePool: globalPool,
   GlobalMaxPool: globalPool,
   GlobalLpPool: globalPool,
-  RoiAlign: regions("output_height", "output_width", 1, 1),
-  MaxRoiPool: regions("", "", 1, 1),
-  GridSample: gridSample,
-  DepthToSpace: depthToSpace,
-  SpaceToDepth: spaceToDepth,
+  MaxUnpool: maxUnpool,
+  Col2Im: col2im,
+};
+
+/** Operators of com.microsoft, which ONNX Runtime puts into models that it optimises and quantises. */
+export const MICROSOFT_WINDOWS: Rules = {
+  FusedConv: convolution(0, 1, 2),
+  QLinearAveragePool: quantizedPool((call) => pool(call).slice(0, 1)),
+  QLinearGlobalAveragePool: quantizedPool(globalPool),
 };
