@@ -46,11 +46,15 @@ export function convGeometry(node: Node, kernel: readonly number[], input: reado
   const axes = kernel.map((size, i): Axis => {
     const [length, reach, stride] = [input[i] ?? null, (size - 1) * dilations[i]! + 1, strides[i]!];
     if (auto === "VALID") return { length, reach, stride, begin: 0, end: 0 };
-    if (auto === "SAME_UPPER" || auto === "SAME_LOWER") return samePadding(length, reach, stride, auto);
+    // ONNX Runtime pads poolings as if they were not dilated, and refuses dilated convolutions with SAME padding.
+    const covered = node.op.endsWith("Pool") ? size : reach;
+    if (auto === "SAME_UPPER" || auto === "SAME_LOWER") {
+      return { length, reach, stride, ...samePadding(length, covered, stride, auto) };
+    }
     return { length, reach, stride, begin: explicit[i]!, end: explicit[kernel.length + i]! };
   });
   const ceil = intAttribute(node, "ceil_mode", 0) === 1;
-  const output = axes.map((axis) => outputLength(node, axis, ceil, auto.startsWith("SAME")));
+  const output = axes.map((axis) => outputLength(node, axis, ceil));
   const pads = [...axes.map(({ begin }) => begin), ...axes.map(({ end }) => end)];
   return {
     kernel,
@@ -73,31 +77,31 @@ function perAxis(node: Node, name: "strides" | "dilations", kernel: readonly num
 }
 
 /** SAME: as much padding as makes the output ceil(length / stride) long; an odd one goes to the end or the beginning. */
-function samePadding(length: Dim, reach: number, stride: number, auto: "SAME_UPPER" | "SAME_LOWER"): Axis {
+function samePadding(length: Dim, reach: number, stride: number, auto: "SAME_UPPER" | "SAME_LOWER") {
   // With stride 1 the padding does not depend on the length.
-  if (typeof length !== "number" && stride > 1) return { length, reach, stride, begin: null, end: null };
+  if (typeof length !== "number" && stride > 1) return { begin: null, end: null };
   const total =
     typeof length === "number" ? Math.max(0, (Math.ceil(length / stride) - 1) * stride + reach - length) : reach - 1;
   const [small, large] = [Math.floor(total / 2), Math.ceil(total / 2)];
-  const [begin, end] = auto === "SAME_UPPER" ? [small, large] : [large, small];
-  return { length, reach, stride, begin, end };
+  return auto === "SAME_UPPER" ? { begin: small, end: large } : { begin: large, end: small };
 }
 
-/** How many windows fit; in ceil mode one that starts inside the input or its first padding may hang over the end. */
-function outputLength(node: Node, { length, reach, stride, begin, end }: Axis, ceil: boolean, same: boolean): Dim {
+/**
+ * How many windows fit; in ceil mode one that starts inside the input or its first padding may hang over the end. A pooling
+ * wider than its input has one window where it steps wide enough: ONNX Runtime's division rounds towards zero.
+ */
+function outputLength(node: Node, { length, reach, stride, begin, end }: Axis, ceil: boolean): Dim {
   if (typeof length !== "number") {
     const keeps = stride === 1 && begin !== null && end !== null && begin + end === reach - 1;
     return keeps ? length : null;
   }
-  if (same) return Math.ceil(length / stride);
   const [first, padded] = [begin ?? 0, length + (begin ?? 0) + (end ?? 0)];
-  if (padded < reach) {
+  const steps = (padded - reach) / stride;
+  const count = (ceil ? Math.ceil(steps) : Math.trunc(steps)) + 1;
+  if (count < 1 || (padded < reach && !node.op.endsWith("Pool"))) {
     throw wrong(node, `a kernel that reaches over ${reach} does not fit an input of ${length}, ${padded} with padding`);
   }
-  const steps = (padded - reach) / stride;
-  if (!ceil) return Math.floor(steps) + 1;
-  const count = Math.ceil(steps) + 1;
-  return (count - 1) * stride >= length + first ? count - 1 : count;
+  return ceil && (count - 1) * stride >= length + first ? count - 1 : count;
 }
 
 function wrong(node: Node, text: string): LowrankError {

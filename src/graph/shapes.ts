@@ -35,6 +35,11 @@ interface Scope {
  * @throws LowrankError `bad-model` naming the node where shapes contradict each other
  */
 export function inferShapes(model: Model, given: GivenShapes = {}): Shapes {
+  return inferValues(model, given);
+}
+
+/** The same, with the elements of small values as far as they are known. */
+export function inferValues(model: Model, given: GivenShapes = {}): ReadonlyMap<string, Value> {
   const { graph, opsets } = model;
   const bound = bindSymbols(graph, given);
   const scope: Scope = { opsets, values: new Map(), outer: null, bound, trusted: onlyBinds(graph, given, bound) };

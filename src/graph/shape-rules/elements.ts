@@ -36,12 +36,13 @@ function read(tensor: Tensor): readonly number[] | null {
 export const elementTypeOf = (number: number): ElementType | null =>
   (Object.keys(ELEMENT_BITS) as ElementType[])[number - 1] ?? null;
 
-/** A number as its type holds it; null where it is not finite. */
+/** A number as its type holds it; null where it is not finite or the type is not one that shapes are computed in. */
 export function rounded(number: number, type: ElementType | null): number | null {
   if (!Number.isFinite(number)) return null;
+  if (type === null || type === "float64") return number;
+  if (type === "float32") return Math.fround(number);
   if (type === "bool") return number === 0 ? 0 : 1;
-  if (type === null || type.startsWith("float")) return type === "float32" ? Math.fround(number) : number;
-  return Math.trunc(number);
+  return /^u?int(8|16|32|64)$/.test(type) ? Math.trunc(number) : null;
 }
 
 /**

@@ -36,7 +36,7 @@ type Compute = (elements: readonly Dim[]) => Dim;
 
 /** Inputs broadcast to one shape; elements by `compute`, for types that shapes are computed in. */
 const broadcasting =
-  (compute?: Compute, type?: ElementType): Rule =>
+  (compute?: Compute, type?: ElementType | null): Rule =>
   (call) => {
     const shape = broadcast(
       call,
@@ -110,7 +110,7 @@ const compare = (decide: (a: number, b: number) => boolean): Rule => {
 const where: Rule = (call) => {
   const choose: Compute = ([condition, a = null, b = null]) =>
     typeof condition === "number" ? (condition === 0 ? b : a) : a === b ? a : null;
-  return [{ ...broadcasting(choose)(call)[0]!, type: input(call, 1).type ?? input(call, 2).type }];
+  return broadcasting(choose, input(call, 1).type ?? input(call, 2).type)(call);
 };
 
 /** One operand; elements by `compute`. */

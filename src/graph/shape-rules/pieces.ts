@@ -126,7 +126,7 @@ const slice: Rule = (call) => {
 function cut(call: Call, dim: Dim, start: Dim, end: Dim, step: Dim): Cut {
   if (step === 0) throw contradiction(call, "a step of 0");
   if (typeof step !== "number") return { start: null, step: null, length: null };
-  if (isWhole(dim, start, end, step)) return { start: step > 0 ? 0 : null, step, length: dim };
+  if (typeof dim !== "number" && isWhole(dim, start, end, step)) return { start: null, step, length: dim };
   if (typeof dim !== "number" || typeof start !== "number" || typeof end !== "number") {
     return { start: null, step, length: null };
   }

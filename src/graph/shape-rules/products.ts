@@ -70,27 +70,26 @@ const fusedMatMul: Rule = (call) => {
 
 /**
  * Each letter is a size, 1 gives way; without an arrow the letters that occur once are the result. The axes that an
- * ellipsis stands for are named by their place from the right.
+ * ellipsis stands for, as many in every input, are numbered.
  */
 const einsum: Rule = (call) => {
   const { type } = input(call, 0);
   const equation = stringAttribute(call.node, "equation", "").replaceAll(" ", "");
   const [left = "", right] = equation.split("->");
+  const terms = left.split(",");
+  const open = terms.findIndex((term) => term.includes("..."));
+  const rank = input(call, open).shape?.length ?? null;
+  if (open >= 0 && rank === null) return [value(type, null)];
+  const ellipsis = Array.from({ length: open < 0 ? 0 : rank! - terms[open]!.length + 3 }, (_, axis) => `.${axis}`);
   const sizes = new Map<string, Dim>();
-  let ellipsis: readonly string[] = [];
-  for (const [i, term] of left.split(",").entries()) {
-    const { shape } = input(call, i);
-    if (shape === null && term.includes("...")) return [value(type, null)];
-    const free = (shape?.length ?? 0) - term.replace("...", "").length;
-    const names = Array.from({ length: term.includes("...") ? free : 0 }, (_, axis) => `.${free - axis}`);
-    if (names.length > ellipsis.length) ellipsis = names;
-    const letters = lettersOf(term, names);
-    const known = ofRank(call, i, letters.length);
+  for (const [i, term] of terms.entries()) {
+    const letters = lettersOf(term, ellipsis);
+    const shape = ofRank(call, i, letters.length);
     for (const [axis, letter] of letters.entries()) {
-      sizes.set(letter, sizeOfBoth(call, letter, sizes.get(letter), known?.[axis] ?? null));
+      sizes.set(letter, sizeOfBoth(call, letter, sizes.get(letter), shape?.[axis] ?? null));
     }
   }
-  const once = [...sizes.keys()].filter((letter) => left.split(letter).length === 2 && /[a-z]/i.test(letter)).sort();
+  const once = [...sizes.keys()].filter((letter) => !letter.startsWith(".") && left.split(letter).length === 2).sort();
   const result = right === undefined ? [...ellipsis, ...once] : lettersOf(right, ellipsis);
   return [
     value(
@@ -100,14 +99,17 @@ const einsum: Rule = (call) => {
   ];
 };
 
-const lettersOf = (term: string, ellipsis: readonly string[]): readonly string[] => {
+function lettersOf(term: string, ellipsis: readonly string[]): readonly string[] {
   const [before = "", after = ""] = term.split("...");
   return term.includes("...") ? [...before, ...ellipsis, ...after] : [...term];
-};
+}
 
+/** What two inputs say of one letter; either of two unlike symbols may be the 1 that gives way. */
 function sizeOfBoth(call: Call, letter: string, old: Dim | undefined, size: Dim): Dim {
   if (old === undefined || old === 1) return size;
-  return size === 1 ? old : agree(call, old, size, `sizes of ${letter}`);
+  if (size === 1) return old;
+  if (typeof old === "string" && typeof size === "string" && old !== size) return null;
+  return agree(call, old, size, `sizes of ${letter}`);
 }
 
 /** LSTM, GRU, RNN: y [T, D, N, H] and the last states [D, N, H], or with layout 1 the batch first. */

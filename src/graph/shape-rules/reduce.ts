@@ -18,6 +18,7 @@ import {
   without,
 } from "./call.ts";
 import { product, sum } from "./dims.ts";
+import { rounded } from "./elements.ts";
 
 /** Combines all elements into one. */
 type Combine = (elements: readonly Dim[]) => Dim;
@@ -31,16 +32,17 @@ const reduce =
     const keep = int(call, "keepdims", 1) === 1;
     if (x.shape === null) return [value(x.type, null)];
     if (axes === null) return [value(x.type, keep ? unknownDims(x.shape.length) : null)];
-    if (!axes?.length && int(call, "noop_with_empty_axes", 0) === 1) return [x];
+    if (!axes?.length && int(call, "noop_with_empty_axes", 0) === 1) return [value(x.type, x.shape)];
     const gone = axes?.length ? axesIn(call, axes, x.shape.length) : x.shape.map((_, i) => i);
     const shape = without(x.shape, gone, keep);
     return [value(x.type, shape, combine ? combined(x, gone, combine) : null)];
   };
 
 /** Only where a vector or a scalar comes down to one number. */
-function combined({ shape, elements }: Value, gone: readonly number[], combine: Combine): readonly Dim[] | null {
+function combined({ type, shape, elements }: Value, gone: readonly number[], combine: Combine): readonly Dim[] | null {
   if (elements === null || gone.length < shape!.length) return null;
-  return [combine(elements)];
+  const result = combine(elements);
+  return [typeof result === "number" ? rounded(result, type) : result];
 }
 
 const ofNumbers =

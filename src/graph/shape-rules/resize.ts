@@ -28,8 +28,7 @@ const resize: Rule = (call) => {
   const modern = call.node.op === "Resize" && call.opset >= 11;
   const sizes = modern && has(call, 3) ? input(call, 3) : null;
   const given: PerAxis = (sizes ?? input(call, modern ? 2 : 1)).elements ?? floatsAttribute(call, "scales");
-  // An empty list stands for an absent one.
-  if (sizes === null || sizes.shape?.[0] === 0) return [value(type, scaled(call, shape, axes, given))];
+  if (sizes === null) return [value(type, scaled(call, shape, axes, given))];
   checkLength(call, given, axes);
   return [value(type, resized(call, shape, axes, given))];
 };

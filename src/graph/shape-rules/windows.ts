@@ -8,6 +8,7 @@ import {
   allKnown,
   type Call,
   contradiction,
+  has,
   input,
   int,
   type Rule,
@@ -16,7 +17,7 @@ import {
   unknownDims,
   value,
 } from "./call.ts";
-import { product, quotient } from "./dims.ts";
+import { product, quotient, sum } from "./dims.ts";
 
 /** The kernel's sizes, by the weight or by the attribute; null where neither tells. */
 function kernelOf(call: Call, weight: readonly Dim[] | null): readonly number[] | null {
@@ -101,12 +102,10 @@ function spread(call: Call, kernel: readonly number[], spatial: readonly Dim[]):
   const auto = stringAttribute(call.node, "auto_pad", "NOTSET");
   return spatial.map((length, i) => {
     const stride = strides[i] ?? 1;
-    const reach = (kernel[i]! - 1) * (dilations[i] ?? 1) + 1;
     const padded = auto === "VALID" ? 0 : (pads[i] ?? 0) + (pads[kernel.length + i] ?? 0);
-    if (auto.startsWith("SAME")) return product([length, stride]);
-    const added = (extra[i] ?? 0) + reach - padded - stride;
-    const scaled = product([length, stride]);
-    return typeof scaled === "number" ? scaled + added : added === 0 ? scaled : null;
+    const beyond = (extra[i] ?? 0) + (kernel[i]! - 1) * (dilations[i] ?? 1) + 1 - stride;
+    // SAME cuts off what stands out beyond length * stride; ONNX Runtime adds nothing where less comes out.
+    return sum([product([length, stride]), auto.startsWith("SAME") ? Math.min(0, beyond) : beyond - padded]);
   });
 }
 
@@ -149,9 +148,9 @@ const col2im: Rule = (call) => {
 /** The size that a MaxPool with these attributes had, or what the third input says. */
 const maxUnpool: Rule = (call) => {
   const { type, shape } = input(call, 0);
-  const asked = input(call, 2).elements;
+  if (has(call, 2)) return [value(type, input(call, 2).elements ?? (shape && unknownDims(shape.length)))];
   const kernel = intsAttribute(call.node, "kernel_shape");
-  if (shape === null || kernel === null || asked !== null) return [value(type, asked)];
+  if (shape === null || kernel === null) return [value(type, null)];
   return [value(type, [...shape.slice(0, 2), ...spread(call, kernel, shape.slice(2))])];
 };
 
