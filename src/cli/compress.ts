@@ -10,6 +10,7 @@ import type { CompressReport } from "../report/report.ts";
 import { compressText } from "../report/text.ts";
 import { formatPlan } from "../search/plan.ts";
 import { checkOutput, readModel, readText } from "./files.ts";
+import { dataNotes } from "./notes.ts";
 import {
   addPreprocessOptions,
   addRuntimeOptions,
@@ -119,7 +120,7 @@ async function compressFile(path: string, flags: Flags, running: Running): Promi
     if (savePlan !== undefined)
       await writeAtomically(savePlan, formatPlan(result.plan), { protect, signal: running.signal });
     await stage?.commit();
-    return result.report;
+    return { ...result.report, notes: [...result.report.notes, ...(data ? dataNotes(data, source.model) : [])] };
   } finally {
     await stage?.discard();
   }

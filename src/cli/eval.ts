@@ -4,11 +4,15 @@ import type { Command } from "commander";
 import { openDataset } from "#platform";
 import { resolveInput } from "../analyze/input.ts";
 import { sample } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
+import type { Model } from "../graph/model.ts";
 import { evaluate } from "../measure/accuracy.ts";
 import { wilson } from "../measure/statistics.ts";
+import { plural } from "../report/format.ts";
 import { type EvalReport, evalText } from "../report/text.ts";
 import { readModel } from "./files.ts";
+import { dataNotes } from "./notes.ts";
 import {
   addPreprocessOptions,
   addRuntimeOptions,
@@ -60,38 +64,40 @@ function run(path: string, flags: Flags): Promise<void> {
 async function measure(path: string, flags: Flags, running: Running): Promise<EvalReport> {
   const { threads, batch, provider, images, seed = 0 } = flags;
   const { model } = await readModel(path);
-  const input = resolveInput(model, preprocessOf(flags));
-  if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
-  const data = await openDataset(flags.data);
-  if (data.labels === null) {
-    throw new LowrankError("bad-data", `${flags.data} has no labels: give a folder with one folder of images a class`);
-  }
-  const indices = images === undefined ? undefined : sample(data, images, seed);
+  const { preprocess, assumed } = imageInput(model, flags);
+  const data = await labelledData(flags.data);
   const skipped = new Map<string, string>();
-  const { n, models } = await evaluate([model], data, input.preprocess, {
+  const { n, models } = await evaluate([model], data, preprocess, {
     ...running,
     threads,
     provider,
     ...(batch !== undefined && { batch }),
-    ...(indices !== undefined && { indices }),
+    ...(images !== undefined && { indices: sample(data, images, seed) }),
     onSkip: (name, reason) => void skipped.set(name, reason),
   });
   const { top1, top5, top1_ci95 } = models[0]!;
   if (top1 === null) throw new LowrankError("bad-data", `the first output of ${path} is not one score a class`);
   const top5_ci95 = top5 === null ? null : wilson(Math.round(top5 * n), n);
-  return {
-    n,
-    top1,
-    top5,
-    top1_ci95,
-    top5_ci95,
-    skipped: skipped.size,
-    notes: [...input.assumed, ...skipNotes(skipped)],
-  };
+  const notes = [...assumed, ...skipNotes(skipped), ...dataNotes(data, model)];
+  return { n, top1, top5, top1_ci95, top5_ci95, skipped: skipped.size, notes };
+}
+
+function imageInput(model: Model, flags: Flags) {
+  const { name, info, preprocess, assumed } = resolveInput(model, preprocessOf(flags));
+  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${name} is not an image`);
+  if (info.type === "float32" || info.type === "uint8") return { preprocess, assumed };
+  throw new LowrankError("unsupported", `the input ${name} is ${info.type}; images are fed as float32 or uint8`);
+}
+
+async function labelledData(path: string): Promise<Dataset> {
+  const data = await openDataset(path);
+  if (data.labels !== null) return data;
+  const forms = "a folder with one folder of images a class (two at least), an .npz with y, or IDX files with theirs";
+  throw new LowrankError("bad-data", `${path} has no labels; expected ${forms}`);
 }
 
 function skipNotes(skipped: ReadonlyMap<string, string>): string[] {
   const [first] = skipped;
   if (first === undefined) return [];
-  return [`${skipped.size} of the images could not be read, the first: ${first[0]} (${first[1]})`];
+  return [`${plural(skipped.size, "image")} could not be read, the first: ${first[0]} (${first[1]})`];
 }

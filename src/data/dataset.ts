@@ -30,7 +30,7 @@ export interface Dataset {
   readonly classes: readonly string[] | null;
   /** A class index for each image; null without labels. */
   readonly labels: Int32Array | null;
-  /** Files that were passed over because they are not images. */
+  /** Files and folders that were passed over: no images, or none where images are looked for. */
   readonly ignored: readonly string[];
   /** The image's file, or its number. */
   name(index: number): string;
@@ -74,6 +74,15 @@ export function datasetFromArrays({ x, shape, y, classes }: Arrays): Dataset {
   };
 }
 
+/** The luma of RGB by Rec. 601, as everyone's greyscale: 0.299 R + 0.587 G + 0.114 B. */
+export function toGrey({ width, height, data }: Pixels): Pixels {
+  const grey = new Uint8Array(width * height);
+  for (let p = 0; p < grey.length; p++) {
+    grey[p] = Math.round(0.299 * data[3 * p]! + 0.587 * data[3 * p + 1]! + 0.114 * data[3 * p + 2]!);
+  }
+  return { width, height, channels: 1, data: grey };
+}
+
 /** An image file that is read and decoded when asked for. */
 export interface ImageFile {
   readonly name: string;
@@ -96,6 +105,12 @@ export function datasetFromFiles(
     name: (index) => files[index]!.name,
     load: (index, wanted) => files[index]!.decode(wanted),
   };
+}
+
+/** The first names of a list that may be long, and how many more there are. */
+export function someOf(names: readonly string[]): string {
+  const more = names.length - 3;
+  return `${names.slice(0, 3).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 const bad = (message: string) => new LowrankError("bad-data", message);

@@ -3,12 +3,13 @@
 
 import { type FileHandle, link, mkdtemp, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
-import { LowrankError, messageOf } from "../errors.ts";
+import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { decodeModel } from "../onnx/decode.ts";
 import { encodeFiles, PROTOBUF_LIMIT } from "../onnx/encode.ts";
 import { checkRange, type ExternalReader } from "../onnx/external.ts";
 import { checkInterrupted } from "../progress.ts";
+import { reason } from "./reason.node.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -275,19 +276,4 @@ function cannotWrite(path: string, error: unknown): LowrankError {
 
 function badFile(path: string, message: string, cause?: unknown): LowrankError {
   return new LowrankError("bad-model", `${path} ${message}`, { file: path }, { cause });
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "no such file or folder",
-  EACCES: "permission denied",
-  EPERM: "not permitted",
-  ENOSPC: "the disk is full",
-  EROFS: "the disk is read-only",
-  ENOTDIR: "a part of the path is not a folder",
-  ELOOP: "its links form a circle",
-};
-
-function reason(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return REASONS[code] ?? messageOf(error);
 }

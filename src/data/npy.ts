@@ -32,7 +32,7 @@ const DTYPES: Readonly<Record<string, new (buffer: ArrayBuffer) => IntegerArray[
 /** @throws LowrankError `bad-data` saying what is wrong with the array called `name` */
 export function parseNpy(bytes: Uint8Array, name: string): IntegerArray {
   const magic = String.fromCharCode(...bytes.subarray(1, 6));
-  if (bytes.length < 10 || bytes[0] !== 0x93 || magic !== "NUMPY") throw bad(`${name} is not a NumPy array`);
+  if (bytes.length < 12 || bytes[0] !== 0x93 || magic !== "NUMPY") throw bad(`${name} is not a NumPy array`);
   const wide = bytes[6]! > 1;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = wide ? 12 : 10;
@@ -62,8 +62,14 @@ export function parseNpy(bytes: Uint8Array, name: string): IntegerArray {
 export function arraysFromNumpy(bytes: Uint8Array, file: string): Arrays {
   if (bytes[0] === 0x93) return imagesOf(parseNpy(bytes, file), undefined, file);
   let entries: Record<string, Uint8Array>;
+  const names: string[] = [];
   try {
-    entries = unzipSync(bytes, { filter: ({ name }) => name === "x.npy" || name === "y.npy" });
+    entries = unzipSync(bytes, {
+      filter: ({ name }) => {
+        names.push(name.replace(/\.npy$/, ""));
+        return name === "x.npy" || name === "y.npy";
+      },
+    });
   } catch (error) {
     throw new LowrankError(
       "bad-data",
@@ -73,7 +79,8 @@ export function arraysFromNumpy(bytes: Uint8Array, file: string): Arrays {
     );
   }
   const { "x.npy": x, "y.npy": y } = entries;
-  if (x === undefined) throw bad(`${file} has no array x (uint8 images, [N,H,W,C])`);
+  if (x === undefined)
+    throw bad(`${file} has no array x (uint8 images, [N,H,W,C]), only ${names.slice(0, 5).join(", ")}`);
   return imagesOf(parseNpy(x, `x of ${file}`), y && parseNpy(y, `y of ${file}`), file);
 }
 
@@ -103,7 +110,8 @@ function imagesOf(x: IntegerArray, y: IntegerArray | undefined, file: string): A
   if (!(x.data instanceof Uint8Array) || x.dims.length < 3 || more.length > 0 || (channels !== 1 && channels !== 3)) {
     throw bad(`${file}: images must be uint8 [N,H,W], [N,H,W,1] or [N,H,W,3]; found [${x.dims}]`);
   }
-  if (y !== undefined && (y.dims.length !== 1 || y.dims[0] !== count)) {
+  // One number an image, be it [N] or, as Keras has it, [N,1].
+  if (y !== undefined && (y.dims[0] !== count || y.data.length !== count)) {
     throw bad(`${file}: ${count} images but labels of shape [${y.dims}]`);
   }
   return { x: x.data, shape: [count, height, width, channels], y: y && Int32Array.from(y.data, Number) };

@@ -1,21 +1,17 @@
-// What Node does for the library: files, folders and image decoding (sharp). platform.web.ts has the same names.
+// What Node does for the library: opens DATA, from folders of image files, NumPy's arrays and IDX files. platform.web.ts has
+// the same names, platform.ts their types.
 
-import { createReadStream } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
-import { Readable } from "node:stream";
-import sharp, { type Sharp } from "sharp";
-import { LowrankError, messageOf } from "../errors.ts";
-import {
-  type Dataset,
-  datasetFromArrays,
-  datasetFromFiles,
-  type ImageFile,
-  type Pixels,
-  type Wanted,
-} from "./dataset.ts";
+import { basename, dirname, extname, join } from "node:path";
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
+import { LowrankError } from "../errors.ts";
+import { type Dataset, datasetFromArrays, datasetFromFiles, type ImageFile, someOf } from "./dataset.ts";
+import { decodeImage, IMAGE_EXTENSIONS } from "./image.node.ts";
 import { arraysFromIdx, arraysFromNumpy } from "./npy.ts";
+import { reason } from "./reason.node.ts";
 
+export { resizePixels } from "./image.node.ts";
 export {
   readModelFile,
   readModelFiles,
@@ -24,143 +20,103 @@ export {
   writeModelFile,
 } from "./model-file.node.ts";
 
-const IMAGES = new Set([".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
+const FORMS = "a folder of images or of class folders, an .npz or .npy, or an IDX file such as train-images-idx3-ubyte";
 
 /** See platform.ts. */
 export async function openDataset(path: string | readonly File[]): Promise<Dataset> {
   if (typeof path !== "string") throw new LowrankError("bad-option", "in Node, openDataset takes a path");
-  const info = await stat(path).catch(() => null);
-  if (info === null) throw new LowrankError("bad-data", `${path}: no such file or folder`, { file: path });
+  const info = await stat(path).catch((error) => Promise.reject(badData(path, `: ${reason(error)}`, error)));
   if (info.isDirectory()) return openFolder(path);
-  const bytes = await readFile(path);
   const extension = extname(path).toLowerCase();
-  if (extension === ".npz" || extension === ".npy") return datasetFromArrays(arraysFromNumpy(bytes, path));
-  if (/idx\d/.test(basename(path))) {
-    const images = await gunzipped(path);
-    const labels = await labelsBeside(path);
-    return datasetFromArrays(arraysFromIdx(images, labels, path));
-  }
-  const forms =
-    "a folder of images or of class folders, an .npz or .npy, or an IDX file such as train-images-idx3-ubyte";
-  throw new LowrankError("bad-data", `${path} is not one of the forms of DATA: ${forms}`, { file: path });
+  const isNumpy = extension === ".npz" || extension === ".npy";
+  const isIdx = /idx\d/.test(basename(path));
+  if (!info.isFile() || !(isNumpy || isIdx)) throw badData(path, ` is not one of the forms of DATA: ${FORMS}`);
+  if (isNumpy) return datasetFromArrays(arraysFromNumpy(await readBytes(path), path));
+  return datasetFromArrays(arraysFromIdx(await gunzipped(path), await labelsBeside(path), path));
 }
 
-/** Folders inside make classes; images beside them are then passed over. */
+/**
+ * Folders inside make classes, in the order of their names, even those without images, so that the labels are the same for
+ * any sample of a set; images beside them are then passed over. A single folder tells no classes apart: no labels.
+ */
 async function openFolder(path: string): Promise<Dataset> {
   const top = await listFolder(path);
-  const files: ImageFile[] = [];
-  const ignored: string[] = [];
-  const classes: string[] = [];
-  for (const name of top.folders) {
-    const inside = await listFolder(join(path, name));
-    const images = inside.files.filter(isImage);
-    ignored.push(...inside.files.filter((file) => !isImage(file)).map((file) => join(name, file)));
-    if (images.length === 0) continue;
-    files.push(...images.map((file) => imageFile(join(path, name, file), join(name, file), classes.length)));
-    classes.push(name);
-  }
-  if (files.length > 0) return datasetFromFiles(files, classes, [...ignored, ...top.files]);
+  const inside = [];
+  for (const name of top.folders) inside.push(await listClass(path, name, inside.length));
+  const files = inside.flatMap(({ images }) => images);
+  const unused = [...inside.flatMap(({ others }) => others), ...top.files.filter((file) => !isImage(file))];
   const loose = top.files.filter(isImage);
-  ignored.push(...top.files.filter((file) => !isImage(file)));
-  if (loose.length === 0) {
-    const found = ignored.length > 0 ? `, only ${ignored.slice(0, 3).join(", ")}` : "";
-    throw new LowrankError("bad-data", `${path} holds no images${found}; expected ${[...IMAGES].join(" ")}`, {
-      file: path,
-    });
+  const classes = top.folders.length > 1 ? top.folders : null;
+  if (files.length > 0) return datasetFromFiles(files, classes, [...unused, ...loose]);
+  if (loose.length > 0) {
+    const images = loose.map((file) => imageFile(join(path, file), file, null));
+    return datasetFromFiles(images, null, unused);
   }
-  return datasetFromFiles(
-    loose.map((file) => imageFile(join(path, file), file, null)),
-    null,
-    ignored,
-  );
+  const found = unused.length === 0 ? "" : `, only ${someOf(unused)}`;
+  const expected = `${[...IMAGE_EXTENSIONS].join(" ")}, or one folder of them a class`;
+  throw badData(path, ` holds no images${found}; expected ${expected}`);
 }
 
+/** The images of a class, and what else its folder holds. */
+async function listClass(path: string, name: string, label: number) {
+  const { folders, files } = await listFolder(join(path, name));
+  const images = files.filter(isImage).map((file) => imageFile(join(path, name, file), join(name, file), label));
+  const nested = folders.map((folder) => join(name, folder, "/"));
+  const others = [...nested, ...files.filter((file) => !isImage(file)).map((file) => join(name, file))];
+  return { images, others: images.length > 0 ? others : [...others, `${join(name, "/")} (no images)`] };
+}
+
+/** What a folder holds, by name; hidden files are not there. A link counts as what it leads to; to nowhere, as a file. */
 async function listFolder(path: string): Promise<{ folders: string[]; files: string[] }> {
   const folders: string[] = [];
   const files: string[] = [];
-  for (const entry of await readdir(path, { withFileTypes: true })) {
+  const entries = await readdir(path, { withFileTypes: true }).catch((error) =>
+    Promise.reject(badData(path, ` cannot be read: ${reason(error)}`, error)),
+  );
+  for (const entry of entries) {
     if (entry.name.startsWith(".")) continue;
     const linked = entry.isSymbolicLink() ? await stat(join(path, entry.name)).catch(() => null) : entry;
     if (linked?.isDirectory()) folders.push(entry.name);
-    else if (linked?.isFile()) files.push(entry.name);
+    else if (linked === null || linked.isFile()) files.push(entry.name);
   }
   return { folders: folders.sort(), files: files.sort() };
 }
 
-const isImage = (file: string) => IMAGES.has(extname(file).toLowerCase());
+const isImage = (file: string) => IMAGE_EXTENSIONS.has(extname(file).toLowerCase());
 
 function imageFile(path: string, name: string, label: number | null): ImageFile {
-  return {
-    name,
-    label,
-    async decode(wanted) {
-      try {
-        return await resized(sharp(path, { failOn: "error" }).rotate(), wanted);
-      } catch (error) {
-        throw new LowrankError("bad-data", messageOf(error).split("\n", 1)[0]!, { file: path }, { cause: error });
-      }
-    },
-  };
+  return { name, label, decode: (wanted) => decodeImage(path, wanted) };
 }
 
-/** Brings pixels to another size or number of channels. */
-export function resizePixels({ width, height, channels, data }: Pixels, wanted: Wanted): Promise<Pixels> {
-  return resized(sharp(data, { raw: { width, height, channels } }), wanted);
+async function readBytes(path: string): Promise<Uint8Array> {
+  const bytes = await readFile(path).catch((error) =>
+    Promise.reject(badData(path, ` cannot be read: ${reason(error)}`, error)),
+  );
+  return plainBytes(bytes);
 }
 
-/** An image keeps its own pixels where its size is right; else libvips' bilinear shrink, close to torchvision's. */
-async function resized(image: Sharp, { width, height, channels, fit }: Wanted): Promise<Pixels> {
-  const flat = image.flatten({ background: "black" }).toColourspace(channels === 1 ? "b-w" : "srgb");
-  const { data, info } = await flat.raw().toBuffer({ resolveWithObject: true });
-  const right = info.width === width && info.height === height;
-  if (right && info.channels === channels) return { width, height, channels, data };
-  const raw = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } });
-  let sized = raw;
-  if (!right && fit === "stretch") sized = raw.resize(width, height, { fit: "fill", kernel: "linear" });
-  if (!right && fit === "cover") {
-    const scale = Math.max(((8 / 7) * width) / info.width, ((8 / 7) * height) / info.height);
-    const [w, h] = [Math.max(width, Math.round(info.width * scale)), Math.max(height, Math.round(info.height * scale))];
-    const middle = { left: Math.floor((w - width) / 2), top: Math.floor((h - height) / 2), width, height };
-    sized = raw.resize(w, h, { fit: "fill", kernel: "linear" }).extract(middle);
-  }
-  const out = await sized
-    .toColourspace(channels === 1 ? "b-w" : "srgb")
-    .raw()
-    .toBuffer({ resolveWithObject: true });
-  return {
-    width,
-    height,
-    channels,
-    data: out.info.channels === channels ? out.data : regrouped(out.data, out.info.channels, channels),
-  };
-}
-
-/** Grey repeated into three channels, or the first channel of more. */
-function regrouped(data: Uint8Array, from: number, to: number): Uint8Array {
-  const count = data.length / from;
-  const out = new Uint8Array(count * to);
-  for (let p = 0; p < count; p++)
-    for (let c = 0; c < to; c++) out[p * to + c] = data[p * from + Math.min(c, from - 1)]!;
-  return out;
-}
+/** The same bytes without what Node's Buffer adds. */
+const plainBytes = ({ buffer, byteOffset, length }: Buffer) => new Uint8Array(buffer, byteOffset, length);
 
 async function gunzipped(path: string): Promise<Uint8Array> {
-  const bytes = await readFile(path);
+  const bytes = await readBytes(path);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  const stream = Readable.toWeb(createReadStream(path)) as ReadableStream<Uint8Array<ArrayBuffer>>;
-  try {
-    return new Uint8Array(await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
-  } catch (error) {
-    throw new LowrankError("bad-data", `${path} is not readable gzip`, { file: path }, { cause: error });
-  }
+  return promisify(gunzip)(bytes)
+    .then(plainBytes)
+    .catch((error) => Promise.reject(badData(path, " is not readable gzip", error)));
 }
 
 /** MNIST's naming: train-images-idx3-ubyte has its labels in train-labels-idx1-ubyte, either may end in .gz. */
 async function labelsBeside(path: string): Promise<Uint8Array | undefined> {
-  const plain = path.replace("images", "labels").replace("idx3", "idx1").replace(/\.gz$/, "");
-  if (plain === path.replace(/\.gz$/, "")) return undefined;
-  for (const file of [plain, `${plain}.gz`]) {
+  const name = basename(path).replace(/\.gz$/, "");
+  const labels = name.replace("images", "labels").replace(/idx\d/, "idx1");
+  if (!name.includes("images")) return undefined;
+  for (const file of [labels, `${labels}.gz`].map((each) => join(dirname(path), each))) {
     if (await stat(file).catch(() => null)) return gunzipped(file);
   }
   return undefined;
+}
+
+function badData(path: string, message: string, cause?: unknown): LowrankError {
+  return new LowrankError("bad-data", `${path}${message}`, { file: path }, { cause });
 }

@@ -4,7 +4,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { decodeModel } from "../onnx/decode.ts";
 import { checkLocation } from "../onnx/external.ts";
-import { type Dataset, datasetFromFiles, type ImageFile, type Pixels, type Wanted } from "./dataset.ts";
+import { type Dataset, datasetFromFiles, type ImageFile, type Pixels, toGrey, type Wanted } from "./dataset.ts";
 
 /** Fetches a model, and the files beside it that hold its large constants. */
 export async function readModelFile(url: string): Promise<Model> {
@@ -75,13 +75,9 @@ function draw(image: CanvasImageSource, w: number, h: number, { width, height, c
   const [dw, dh] = scale === null ? [width, height] : [w * scale, h * scale];
   context.drawImage(image, (width - dw) / 2, (height - dh) / 2, dw, dh);
   const rgba = context.getImageData(0, 0, width, height).data;
-  const data = new Uint8Array(width * height * channels);
-  for (let p = 0; p < width * height; p++) {
-    const [r, g, b] = [rgba[4 * p]!, rgba[4 * p + 1]!, rgba[4 * p + 2]!];
-    if (channels === 1) data[p] = Math.round(0.299 * r + 0.587 * g + 0.114 * b);
-    else data.set([r, g, b], 3 * p);
-  }
-  return { width, height, channels, data };
+  const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => rgba[4 * Math.floor(i / 3) + (i % 3)]!);
+  const pixels = { width, height, channels: 3, data } as const;
+  return channels === 3 ? pixels : toGrey(pixels);
 }
 
 function noFiles(): never {

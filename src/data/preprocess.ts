@@ -51,23 +51,17 @@ export function preprocessMetadata(preprocess: Preprocess): readonly [key: strin
 /**
  * Settles how images become the input. Options win over the model's metadata, that over what the input's shape suggests.
  * @returns also what was assumed for want of being told, one sentence each
- * @throws LowrankError `bad-option` where something does not fit or the size must be given; `unsupported` for the type
+ * @throws LowrankError `bad-option` where something does not fit or the size must be given
  */
 export function resolvePreprocess(
   options: PreprocessOptions,
   input: ValueInfo,
   metadata: ReadonlyMap<string, string>,
 ): { readonly preprocess: Preprocess; readonly assumed: readonly string[] } {
-  if (input.type !== "float32" && input.type !== "uint8") {
-    throw new LowrankError(
-      "unsupported",
-      `the input ${input.name} is ${input.type}; images are fed as float32 or uint8`,
-    );
-  }
   const kept = keptPreprocess(metadata);
   const layout = layoutOf(options.layout, kept, input);
   const channels = channelsOf(options.channels, kept, input, layout);
-  const { preset, assumed } = presetOf(options.preset, kept, channels);
+  const { preset, assumed } = presetOf(options.preset, kept, channels, input);
   const { height, width } = sizeOf(options.size, preset.size, kept, input, layout);
   const spread = (values: readonly number[], what: string): readonly number[] => {
     if (values.length === channels) return values;
@@ -79,7 +73,14 @@ export function resolvePreprocess(
   const mean = spread(options.mean ?? meanOfChannels(preset.mean, channels), "--mean");
   const std = spread(options.std ?? meanOfChannels(preset.std, channels), "--std");
   if (std.some((value) => !(value > 0))) throw bad(`--std must be above 0; got ${std.join(",")}`);
+  if (input.type === "uint8") checkBytes(input.name, { scale, mean, std });
   return { preprocess: { width, height, channels, order, layout, scale, mean, std, fit }, assumed };
+}
+
+/** Bytes are fed as they are: anything else would be rounded to a few of them. */
+function checkBytes(name: string, { scale, mean, std }: Pick<Preprocess, "scale" | "mean" | "std">): void {
+  if (scale === 1 && mean.every((value) => value === 0) && std.every((value) => value === 1)) return;
+  throw bad(`the input ${name} takes bytes (uint8), which the model scales itself: give --preset raw`);
 }
 
 /** A preset of three channels serves one with their average. */
@@ -88,13 +89,27 @@ function meanOfChannels(values: readonly number[], channels: number): readonly n
   return [values.reduce((sum, value) => sum + value, 0) / values.length];
 }
 
+const ORDERS: ReadonlySet<string> = new Set(["rgb", "bgr"]);
+const LAYOUTS: ReadonlySet<string> = new Set(["nchw", "nhwc"]);
+const FITS: ReadonlySet<string> = new Set(["stretch", "cover"]);
+
+/** Nobody feeds images of more pixels, and arithmetic on them would fail in less clear ways. */
+const MOST_PIXELS = 2 ** 28;
+
+function isSize({ width, height }: { readonly width: number; readonly height: number }): boolean {
+  return [width, height].every((side) => Number.isInteger(side) && side >= 1) && width * height <= MOST_PIXELS;
+}
+
+/** The metadata's own; null where it has none that makes sense. */
 function keptPreprocess(metadata: ReadonlyMap<string, string>): Preprocess | null {
   const text = metadata.get(KEY);
   if (text === undefined) return null;
   try {
     const kept = JSON.parse(text) as Preprocess;
-    const whole = [kept.width, kept.height, kept.scale, ...kept.mean, ...kept.std].every(Number.isFinite);
-    return whole && (kept.channels === 1 || kept.channels === 3) ? kept : null;
+    const { width, height, channels, scale, mean, std } = kept;
+    const words = isSize({ width, height }) && ORDERS.has(kept.order) && LAYOUTS.has(kept.layout) && FITS.has(kept.fit);
+    const numbers = [scale, ...mean, ...std].every(Number.isFinite);
+    return words && numbers && (channels === 1 || channels === 3) ? kept : null;
   } catch {
     return null;
   }
@@ -126,14 +141,14 @@ function channelsOf(
   return fixed;
 }
 
-function presetOf(asked: string | undefined, kept: Preprocess | null, channels: number) {
+function presetOf(asked: string | undefined, kept: Preprocess | null, channels: number, { type }: ValueInfo) {
   if (asked !== undefined) {
-    const preset = PRESETS[asked];
+    const preset = Object.hasOwn(PRESETS, asked) ? PRESETS[asked] : undefined;
     if (preset === undefined) throw bad(`no preset is called ${asked}; there are ${Object.keys(PRESETS).join(", ")}`);
     return { preset, assumed: [] };
   }
   if (kept !== null) return { preset: { ...kept, size: undefined } as Preset, assumed: [] };
-  const guess = channels === 1 ? "mnist" : "imagenet";
+  const guess = type === "uint8" ? "raw" : channels === 1 ? "mnist" : "imagenet";
   const sentence = `no preprocessing was given: assumed --preset ${guess}; give --preset to be sure`;
   return { preset: { ...PRESETS[guess]!, size: undefined } as Preset, assumed: [sentence] };
 }
@@ -162,7 +177,7 @@ function parseSize(text: string): { height: number; width: number } {
   const match = /^(\d+)(?:x(\d+))?$/.exec(text);
   const height = Number(match?.[1]);
   const width = Number(match?.[2] ?? match?.[1]);
-  if (match === null || height < 1 || width < 1) throw bad(`--size is 224 or 48x320 (height x width); got ${text}`);
+  if (match === null || !isSize({ width, height })) throw bad(`--size is 224 or 48x320 (height x width); got ${text}`);
   return { height, width };
 }
 

@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { crc32, gzipSync } from "node:zlib";
 import { zipSync } from "fflate";
 import sharp from "sharp";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { batches } from "../../src/data/batches.ts";
 import type { Dataset } from "../../src/data/dataset.ts";
 import { datasetFromArrays } from "../../src/data/dataset.ts";
@@ -18,6 +18,7 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "lowrank-data-"));
 });
+afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Bytes of a picture of one colour with a dot at the top left. */
 const pixels = (r: number, g: number, b: number) =>
@@ -28,6 +29,15 @@ const png = (r: number, g: number, b: number, size = SIZE) =>
     .resize(size, size)
     .png()
     .toBuffer();
+
+/** A PNG whose head promises a size that its body does not have. */
+async function declared(width: number, height: number): Promise<Uint8Array> {
+  const file = await png(1, 2, 3);
+  file.writeUInt32BE(width, 16);
+  file.writeUInt32BE(height, 20);
+  file.writeUInt32BE(crc32(file.subarray(12, 29)), 29);
+  return file;
+}
 
 async function write(name: string, files: Readonly<Record<string, Uint8Array | string>>): Promise<string> {
   const root = join(folder, name);
@@ -60,6 +70,44 @@ describe("folders", () => {
     expect([0, 1, 2].map(data.name)).toEqual([join("a", "0.PNG"), join("a", "1.png"), join("b", "2.png")]);
     expect([...data.ignored].sort()).toEqual([join("a", "notes.txt"), "loose.png"].sort());
     expect([...(await data.load(1, WANTED)).data.subarray(0, 6)]).toEqual([255, 0, 0, 0, 200, 0]);
+  });
+
+  test("every folder counts as a class, even where it is empty; what is in folders below is told, not used", async () => {
+    const root = await write("sample", { "a/1.png": await png(0, 200, 0), "c/2.png": await png(0, 0, 200) });
+    await mkdir(join(root, "b"));
+    await write("sample/c/deeper", { "3.png": await png(1, 1, 1) });
+    const data = await openDataset(root);
+    expect(data.classes).toEqual(["a", "b", "c"]);
+    expect([...data.labels!]).toEqual([0, 2]);
+    expect([...data.ignored].sort()).toEqual([`${join("b", "/")} (no images)`, join("c", "deeper", "/")]);
+  });
+
+  test("a single folder of images is no class: there are no labels", async () => {
+    const data = await openDataset(await write("single", { "photos/1.png": await png(0, 200, 0) }));
+    expect([data.size, data.classes, data.labels]).toEqual([1, null, null]);
+  });
+
+  test("folders of folders of images are refused, and told", async () => {
+    const one = await png(1, 1, 1);
+    const names = ["train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png"];
+    const root = await write("deep", Object.fromEntries(names.map((name) => [name, one])));
+    await expect(openDataset(root)).rejects.toMatchObject({
+      code: "bad-data",
+      message: expect.stringContaining(`only ${join("test", "a", "/")}, ${join("test", "b", "/")}`),
+    });
+  });
+
+  test("a link counts as what it leads to; where it leads nowhere the image is told as missing", async () => {
+    const root = await write("links", { "a/1.png": await png(0, 200, 0), "b/1.png": await png(0, 0, 200) });
+    await symlink(join(root, "a"), join(root, "c"));
+    await symlink(join(root, "none.png"), join(root, "b", "2.png"));
+    await symlink(root, join(root, "a", "loop"));
+    const data = await openDataset(root);
+    expect([data.classes, [...data.labels!]]).toEqual([
+      ["a", "b", "c"],
+      [0, 1, 1, 2],
+    ]);
+    await expect(data.load(2, WANTED)).rejects.toThrow("no such file");
   });
 
   test("a flat folder has no labels", async () => {
@@ -98,6 +146,79 @@ describe("folders", () => {
     expect(one.data.length).toBe(SIZE * SIZE);
   });
 
+  test("grey is 0.299 R + 0.587 G + 0.114 B, for files and for arrays", async () => {
+    const data = await openDataset(await write("luma", { "a.png": await png(200, 50, 10) }));
+    const arrays = datasetFromArrays({ x: new Uint8Array(pixels(200, 50, 10)), shape: [1, SIZE, SIZE, 3] });
+    for (const set of [data, arrays]) {
+      const grey = await set.load(0, { ...WANTED, channels: 1 });
+      expect([...grey.data.subarray(0, 2)]).toEqual([76, Math.round(0.299 * 200 + 0.587 * 50 + 0.114 * 10)]);
+    }
+  });
+
+  test("16 bits, CMYK, palettes, animations, WebP and AVIF are read; EXIF turns a picture upright", async () => {
+    const colours = sharp(pixels(200, 50, 10), { raw: { width: SIZE, height: SIZE, channels: 3 } });
+    const tall = sharp({ create: { width: 4, height: 8, channels: 3, background: "red" } });
+    const turned = await tall
+      .composite([{ input: { create: { width: 4, height: 4, channels: 3, background: "blue" } }, top: 0, left: 0 }])
+      .withMetadata({ orientation: 6 })
+      .png()
+      .toBuffer();
+    const both = [await png(200, 50, 10), await png(10, 50, 200)];
+    const root = await write("kinds", {
+      "0.png": await colours.clone().toColourspace("rgb16").png().toBuffer(),
+      "1.jpg": await colours.clone().toColourspace("cmyk").jpeg().toBuffer(),
+      "2.png": await colours.clone().png({ palette: true }).toBuffer(),
+      "3.gif": await sharp(both, { join: { animated: true } })
+        .gif()
+        .toBuffer(),
+      "4.webp": await sharp(both, { join: { animated: true } })
+        .webp({ lossless: true })
+        .toBuffer(),
+      "5.avif": await colours.clone().avif({ lossless: true }).toBuffer(),
+      "6.jpg": await png(200, 50, 10),
+      "7.png": turned,
+    });
+    const data = await openDataset(root);
+    for (let i = 0; i < 7; i++) {
+      const [r = 0, g = 0, b = 0] = (await data.load(i, WANTED)).data.subarray(-3);
+      const off = Math.max(Math.abs(r - 200), Math.abs(g - 50), Math.abs(b - 10));
+      expect(off, data.name(i)).toBeLessThanOrEqual(i === 1 ? 25 : 3);
+    }
+    // Turned right by 90 degrees, what was above is on the right; the middle of 8 x 4 is cut out.
+    const upright = (await data.load(7, { width: 4, height: 4, channels: 3, fit: "cover" })).data;
+    expect(upright[0]! - upright[2]!).toBeGreaterThan(200);
+    expect(upright[11]! - upright[9]!).toBeGreaterThan(200);
+  });
+
+  test("a shrunk picture is averaged, and cut like torchvision's", async () => {
+    // Grey rises by 4 a column. 64 becomes 16 for 14 (8/7 of it), of which one is cut off on each side.
+    const rising = Buffer.from(Array.from({ length: 64 * 64 }, (_, p) => Array(3).fill(4 * (p % 64))).flat());
+    const file = await sharp(rising, { raw: { width: 64, height: 64, channels: 3 } })
+      .png()
+      .toBuffer();
+    const data = await openDataset(await write("shrunk", { "a.png": file }));
+    const middle = (step: number, x: number) => 4 * (step * (x + 0.5) - 0.5);
+    const cut = (await data.load(0, { width: 14, height: 14, channels: 3, fit: "cover" })).data;
+    for (let x = 0; x < 14; x++) expect(Math.abs(cut[3 * x]! - middle(4, x + 1))).toBeLessThanOrEqual(2);
+    const stretched = (await data.load(0, { width: 4, height: 4, channels: 3, fit: "stretch" })).data;
+    for (let x = 1; x < 3; x++) expect(Math.abs(stretched[3 * x]! - middle(16, x))).toBeLessThanOrEqual(2);
+  });
+
+  test.each<[string, () => Promise<Uint8Array | string>, string]>([
+    ["empty.png", async () => "", "the file is empty"],
+    ["text.jpg", async () => "hello", "no image of a known kind"],
+    ["cut.png", async () => (await png(1, 2, 3)).subarray(0, -20), "damaged or cut short"],
+    ["vector.png", async () => '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "it holds svg"],
+    ["huge.png", () => declared(20_000, 20_000), "20000x20000 are more than"],
+  ])("%s: says what is wrong with it", async (name, make, words) => {
+    const data = await openDataset(await write(`bad-${name}`, { [name]: await make() }));
+    // Many at once: libvips has one error text for all its threads.
+    const all = await Promise.allSettled(Array.from({ length: 8 }, () => data.load(0, WANTED)));
+    for (const result of all) {
+      expect(result).toMatchObject({ reason: { code: "bad-data", message: expect.stringContaining(words) } });
+    }
+  });
+
   test.each([
     ["nothing", {}, "no such file"],
     ["empty", { "notes.txt": "x" }, "holds no images, only notes.txt"],
@@ -122,6 +243,15 @@ describe("arrays", () => {
     expect(smaller.data.length).toBe(27);
   });
 
+  test("labels as a column, as Keras has them", async () => {
+    const y = npy("|u1", [2, 1], Uint8Array.of(7, 2));
+    const path = join(
+      await write("column", { "d.npz": zipSync({ "x.npy": npy("|u1", [2, 6, 6, 3], x), "y.npy": y }) }),
+      "d.npz",
+    );
+    expect([...(await openDataset(path)).labels!]).toEqual([7, 2]);
+  });
+
   test(".npy of grey images", async () => {
     const data = await openDataset(join(await write("npy", { "d.npy": npy("|u1", [6, SIZE, SIZE], x) }), "d.npy"));
     expect([data.size, data.labels]).toEqual([6, null]);
@@ -130,7 +260,8 @@ describe("arrays", () => {
   test("IDX files, plain and gzipped, with their labels", async () => {
     const images = Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 6, 0, 0, 0, SIZE, 0, 0, 0, SIZE, ...x);
     const labels = Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 6, 0, 1, 2, 3, 4, 5);
-    const root = await write("idx", {
+    // The folder's name is not part of MNIST's naming.
+    const root = await write("images-idx3", {
       "train-images-idx3-ubyte.gz": gzipSync(images),
       "train-labels-idx1-ubyte": labels,
     });
@@ -140,7 +271,8 @@ describe("arrays", () => {
   });
 
   test.each([
-    ["no x", zipSync({ "z.npy": npy("|u1", [1], Uint8Array.of(1)) }), "no array x"],
+    ["no x", zipSync({ "z.npy": npy("|u1", [1], Uint8Array.of(1)) }), "no array x (uint8 images, [N,H,W,C]), only z"],
+    ["stub", Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 2, 0, 9, 0), "not a NumPy array"],
     ["floats", zipSync({ "x.npy": npy("<f4", [1, 1, 1, 1], new Uint8Array(4)) }), "<f4"],
     [
       "labels",

@@ -40,8 +40,39 @@ test("a fixed input size stands above the preset's", () => {
   expect([preprocess.width, preprocess.height]).toEqual([32, 32]);
 });
 
+test("bytes are fed as they are", () => {
+  const bytes = valueInfo("image", "uint8", ["N", 3, 32, 32]);
+  const { preprocess, assumed } = resolvePreprocess({}, bytes, none);
+  expect(preprocess).toMatchObject({ scale: 1, mean: [0, 0, 0], std: [1, 1, 1] });
+  expect(assumed.join()).toContain("--preset raw");
+  for (const options of [{ preset: "imagenet" }, { preset: "raw", mean: [1] }, { preset: "raw", std: [2] }]) {
+    expect(() => resolvePreprocess(options, bytes, none)).toThrow("--preset raw");
+  }
+});
+
+test("metadata that makes no sense counts for nothing", () => {
+  const { preprocess } = resolvePreprocess({ preset: "unit", size: "20" }, input("N", 3, "H", "W"), none);
+  const spoiled = {
+    width: 1e9,
+    height: -3,
+    order: "red",
+    layout: "hw",
+    fit: "tight",
+    mean: 5,
+    channels: 2,
+    scale: null,
+  };
+  for (const [key, value] of Object.entries(spoiled)) {
+    const text = JSON.stringify({ ...preprocess, [key]: value });
+    const { assumed } = resolvePreprocess({}, input("N", 3, 8, 8), new Map([["lowrank.preprocess", text]]));
+    expect([key, assumed.length]).toEqual([key, 1]);
+  }
+});
+
 test.each([
   [{}, input("N", 3, "H", "W"), "--size"],
+  [{ size: "999999" }, input("N", 3, "H", "W"), "--size is 224 or 48x320"],
+  [{ preset: "toString" }, input("N", 3, 32, 32), "no preset is called toString"],
   [{ size: "64" }, input("N", 3, 32, 32), "fixed at 32x32"],
   [{ size: "big" }, input("N", 3, "H", "W"), "--size is 224 or 48x320"],
   [{ preset: "vgg" }, input("N", 3, 32, 32), "no preset is called vgg"],
