@@ -2,7 +2,7 @@
 // keep their identity. Subgraphs (If, Loop, Scan) see the names outside, so every question about use asks them too.
 
 import { LowrankError } from "../errors.ts";
-import type { ElementType, Graph, Model, Node, Tensor, ValueInfo } from "./model.ts";
+import type { Graph, Model, Node, Tensor, ValueInfo } from "./model.ts";
 import { floatTensor, intTensor } from "./tensor.ts";
 
 /** The node that makes each value of this graph. */
@@ -105,14 +105,11 @@ export function withOutputs(model: Model, names: readonly string[]): Model {
   return { ...model, graph: prune({ ...model.graph, outputs }) };
 }
 
+/** What the file says of a value; where it says nothing, the runtime finds type and shape out. */
 function outputInfo(graph: Graph, name: string): ValueInfo {
-  const known = graph.outputs.find((output) => output.name === name) ?? graph.values.get(name);
-  return known ?? { name, type: guessType(graph), shape: null };
-}
-
-/** ONNX wants a type for an output; a value in between has that of the model's own first output in all but odd graphs. */
-function guessType(graph: Graph): ElementType {
-  return graph.outputs[0]?.type ?? "float32";
+  return (
+    graph.outputs.find((output) => output.name === name) ?? graph.values.get(name) ?? { name, type: null, shape: null }
+  );
 }
 
 /**
