@@ -99,10 +99,21 @@ export function prune(graph: Graph): Graph {
   };
 }
 
-/** The same model with exactly these outputs, and only what they need. */
+/**
+ * The same model with exactly these outputs, and only what they need.
+ * @throws LowrankError `bad-model` for a name that is no value of the graph
+ */
 export function withOutputs(model: Model, names: readonly string[]): Model {
-  const outputs = names.map((name) => outputInfo(model.graph, name));
-  return { ...model, graph: prune({ ...model.graph, outputs }) };
+  const { graph } = model;
+  const known = new Set([
+    ...graph.inputs.map(({ name }) => name),
+    ...graph.initializers.keys(),
+    ...producers(graph).keys(),
+  ]);
+  const unknown = names.find((name) => !known.has(name));
+  if (unknown !== undefined) throw new LowrankError("bad-model", `the graph has no value ${unknown} to give out`);
+  const outputs = names.map((name) => outputInfo(graph, name));
+  return { ...model, graph: prune({ ...graph, outputs }) };
 }
 
 /** What the file says of a value; where it says nothing, the runtime finds type and shape out. */
@@ -126,7 +137,10 @@ export function extract(model: Model, inputs: readonly ValueInfo[], outputs: rea
   const cut = prune({ ...graph, nodes, initializers, inputs: [...inputs, ...declared], outputs: infos });
   const known = new Set([...given, ...cut.initializers.keys(), ...producers(cut).keys()]);
   for (const name of [...cut.nodes.flatMap((node) => [...usedBy(node)]), ...outputs]) {
-    if (!known.has(name)) throw new LowrankError("bad-model", `${outputs.join(", ")}: also needs the input ${name}`);
+    if (!known.has(name)) {
+      const what = `${outputs.join(", ")} cannot be cut off at ${[...given].join(", ")}`;
+      throw new LowrankError("bad-model", `${what}: it also needs ${name}`);
+    }
   }
   return { ...model, graph: cut };
 }

@@ -1,7 +1,6 @@
 // A model as text, for snapshots in tests and for people who debug: the same model gives the same text. There is no way
 // back from it.
 
-import { subgraphs } from "./edit.ts";
 import type { Attribute, Dim, ElementType, Graph, Model, Node, Tensor } from "./model.ts";
 import type { Shapes, TypedShape } from "./shapes.ts";
 import { ELEMENT_BITS, elementCount, floats, viewOf } from "./tensor.ts";
@@ -35,27 +34,42 @@ function graphLines(graph: Graph, shapes: Shapes | undefined): string[] {
     ...[...graph.initializers.values()].map((tensor) => `  ${name(tensor.name)} = ${printTensor(tensor)}`),
     ...graph.nodes.flatMap((node) => [
       `  ${printNode(node, infos)}`,
-      ...subgraphs(node).flatMap((body) => graphLines(body, shapes).map((line) => `    ${line}`)),
+      ...bodies(node).flatMap(([label, body]) => {
+        const [first, ...rest] = graphLines(body, shapes);
+        return [`    ${label}: ${first}`, ...rest.map((line) => `    ${line}`)];
+      }),
     ]),
   ];
 }
 
+/** The graphs in a node's attributes, sorted by the attributes' names. */
+function bodies({ attributes }: Node): (readonly [label: string, body: Graph])[] {
+  return sorted(attributes).flatMap(([key, attribute]) => {
+    if (attribute.kind === "graph") return [[key, attribute.value] as const];
+    return attribute.kind === "graphs" ? attribute.value.map((body, i) => [`${key}[${i}]`, body] as const) : [];
+  });
+}
+
+const sorted = (attributes: Node["attributes"]): [string, Attribute][] =>
+  Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
+
 /**
- * `y: float32[N, 8] = Op(x, w) {axis=1}  # name`; operators of other domains are written domain.Op. Attributes are sorted.
+ * `y: float32[N, 8] = Op(x, w) {axis=1}  # name`; operators of other domains are written domain.Op. Attributes are
+ * sorted; graphs among them are left out.
  * @param infos type and shape of an output, where they are to be written
  */
 export function printNode(node: Node, infos: (value: string) => TypedShape | undefined = () => undefined): string {
   const outputs = node.outputs.map((output) => `${name(output)}${typed(infos(output))}`).join(", ");
   const op = node.domain === "" ? node.op : `${node.domain}.${node.op}`;
-  const attributes = Object.keys(node.attributes)
-    .sort()
-    .map((key) => `${key}=${attributeText(node.attributes[key]!)}`);
+  const attributes = sorted(node.attributes)
+    .filter(([, { kind }]) => kind !== "graph" && kind !== "graphs")
+    .map(([key, attribute]) => `${key}=${attributeText(attribute)}`);
   const braces = attributes.length === 0 ? "" : ` {${attributes.join(", ")}}`;
   return `${outputs} = ${op}(${node.inputs.map(name).join(", ")})${braces}${node.name === "" ? "" : `  # ${node.name}`}`;
 }
 
 /** `float32[2, 2] = [1, 0.5, 0, -1]`; of larger constants only type and shape. */
-export function printTensor(tensor: Tensor): string {
+function printTensor(tensor: Tensor): string {
   const head = `${tensor.type}${shapeText(tensor.dims)}`;
   const values = elementCount(tensor.dims) <= SMALL ? valuesOf(tensor) : null;
   return values === null ? head : `${head} = ${list(values)}`;
@@ -92,12 +106,8 @@ function attributeText(attribute: Attribute): string {
       return printTensor(attribute.value);
     case "tensors":
       return list(attribute.value.map(printTensor));
-    case "graph":
-      return name(attribute.value.name);
-    case "graphs":
-      return list(attribute.value.map((graph) => name(graph.name)));
-    case "opaque":
-      return "<opaque>";
+    default:
+      return `<${attribute.kind}>`;
   }
 }
 

@@ -10,7 +10,7 @@ function body(call: Call, name: string): Graph | null {
 }
 
 /** What two values have in common. */
-export function common(a: Value, b: Value): Value {
+function common(a: Value, b: Value): Value {
   const type = a.type === b.type ? a.type : null;
   if (a.shape === null || b.shape === null || a.shape.length !== b.shape.length) return value(type, null);
   const shared = (x: readonly Dim[], y: readonly Dim[]) => x.map((dim, i) => (dim === y[i] ? dim : null));

@@ -19,13 +19,13 @@ import { broadcast, product, quotient, sum } from "./dims.ts";
 import { elementAt, elementTypeOf, fill, rounded } from "./elements.ts";
 
 /** The first output is like the first input. */
-export const same: Rule = (call) => {
+const same: Rule = (call) => {
   const { type, shape } = input(call, 0);
   return [value(type, shape)];
 };
 
 /** The same elements too. */
-export const pass: Rule = (call) => [input(call, 0)];
+const pass: Rule = (call) => [input(call, 0)];
 
 const sameTo =
   (type: ElementType): Rule =>
@@ -137,7 +137,7 @@ const roundHalfEven = (x: number): number => {
   return below % 2 === 0 ? below : below + 1;
 };
 
-export function castTo({ shape, elements }: Value, type: ElementType | null): Value {
+function castTo({ shape, elements }: Value, type: ElementType | null): Value {
   const cast = elements?.map((x) => (typeof x === "number" ? rounded(x, type) : x)) ?? null;
   return value(type, shape, type === "string" || type === "bool" ? onlyNumbers(cast) : cast);
 }
@@ -174,7 +174,7 @@ const batchNormalization: Rule = (call) => {
 };
 
 /** Mean and inverse deviation over the axes from `axis` on. */
-export const layerNormalization: Rule = (call) => {
+const layerNormalization: Rule = (call) => {
   const { shape } = input(call, 0);
   const axis = int(call, "axis", -1);
   const gone = shape?.map((_, i) => i).slice(axis);

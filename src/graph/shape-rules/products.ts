@@ -36,7 +36,7 @@ function turned(shape: readonly Dim[] | null, transposed: boolean): readonly [Di
 }
 
 /** Numpy's matmul: the last two axes multiply, those before broadcast, vectors are rows or columns. */
-export function matmulShape(call: Call, a: readonly Dim[] | null, b: readonly Dim[] | null): readonly Dim[] | null {
+function matmulShape(call: Call, a: readonly Dim[] | null, b: readonly Dim[] | null): readonly Dim[] | null {
   if (a === null || b === null) return null;
   if (a.length === 0 || b.length === 0) throw contradiction(call, "a scalar cannot be multiplied as a matrix");
   const [left, right] = [a.length === 1 ? [1, ...a] : a, b.length === 1 ? [...b, 1] : b];

@@ -32,7 +32,7 @@ function kernelOf(call: Call, weight: readonly Dim[] | null): readonly number[] 
 }
 
 /** [N, F, spatial...] of a convolution of input `x` by input `w`. */
-export function convShape(call: Call, x: number, w: number, bias: number): readonly Dim[] | null {
+function convShape(call: Call, x: number, w: number, bias: number): readonly Dim[] | null {
   const [data, weight] = [input(call, x).shape, input(call, w).shape];
   if (data !== null && data.length < 3) {
     throw contradiction(call, `its input must be [N, C, spatial...], not ${show(data)}`);
@@ -63,7 +63,7 @@ function slide(call: Call, kernel: readonly number[] | null, spatial: readonly D
 }
 
 /** A convolution with its input, weight and bias at these places; the result has `type`, by default the input's. */
-export function convolution(x: number, w: number, bias: number, type?: ElementType | number): Rule {
+function convolution(x: number, w: number, bias: number, type?: ElementType | number): Rule {
   return (call) => {
     const from = typeof type === "number" ? type : x;
     const result = typeof type === "string" ? type : input(call, from).type;
