@@ -1,5 +1,6 @@
 // What a model costs: multiply-accumulates for one image, parameters. Counted from the graph alone.
 
+import { intAttribute, stringAttribute } from "../graph/build.ts";
 import { constants } from "../graph/edit.ts";
 import type { Dim, Model, Node } from "../graph/model.ts";
 import type { Shapes } from "../graph/shapes.ts";
@@ -24,28 +25,84 @@ export function countCosts(model: Model, shapes: Shapes): Costs {
   return { macs, params };
 }
 
-/** Multiply-accumulates of one node; 0 for operators that are not products. */
-export function nodeMacs(node: Node, shapes: Shapes): number {
-  const [a, b] = [0, 1].map((index) => sizes(shapes.get(node.inputs[index] ?? "")?.shape));
-  const out = sizes(shapes.get(node.outputs[0] ?? "")?.shape);
-  if (!a || !b || !out) return 0;
-  switch (node.op) {
-    case "Conv":
-      return elementCount(out) * elementCount(b.slice(1));
-    case "ConvTranspose":
-      return elementCount(a) * elementCount(b.slice(1));
-    case "Gemm":
-    case "MatMul":
-      return elementCount(out) * gemmDepth(node, a);
-    default:
-      return 0;
-  }
+/** Sizes of a node's inputs and of its first output; null where one is not known. */
+interface Operands {
+  readonly node: Node;
+  readonly input: (index: number) => readonly number[] | null;
+  readonly output: readonly number[] | null;
 }
 
-function gemmDepth(node: Node, a: readonly number[]): number {
-  const transA = node.attributes.transA;
-  const transposed = node.op === "Gemm" && transA?.kind === "int" && Number(transA.value) === 1;
-  return (transposed ? a[0] : a.at(-1)) ?? 0;
+/** The count of a node; null where a size that it needs is not known. */
+type Count = (operands: Operands) => number | null;
+
+/** Each output element takes the kernel of one filter, W [F, C / group, kernel...]. */
+const convolution =
+  (weight: number): Count =>
+  ({ input, output }) => {
+    const w = input(weight);
+    return output && w && elementCount(output) * elementCount(w.slice(1));
+  };
+
+/** Each input element is spread by the filters of its group, W [C, F / group, kernel...]. */
+const transposedConvolution: Count = ({ input }) => {
+  const [x, w] = [input(0), input(1)];
+  return x && w && elementCount(x) * elementCount(w.slice(1));
+};
+
+/** Each output element is as long a sum as the inner axis of the first operand. */
+const product: Count = ({ node, input, output }) => {
+  const a = input(0);
+  const inner = a?.at(intAttribute(node, "transA", 0) === 1 ? -2 : -1);
+  return output === null || inner === undefined ? null : elementCount(output) * inner;
+};
+
+/** LSTM, GRU, RNN: at each step W [D, gates H, I] and R [D, gates H, H] are applied once to each sequence of the batch. */
+const recurrent: Count = ({ input }) => {
+  const [x, w, r] = [input(0), input(1), input(2)];
+  return x && w && r && x[0]! * x[1]! * (elementCount(w) + elementCount(r));
+};
+
+/** Each output element is a sum over the letters that it lacks. Not counted where letters are behind an ellipsis. */
+const einsum: Count = ({ node, input, output }) => {
+  const [left = "", right = ""] = stringAttribute(node, "equation", "").replaceAll(" ", "").split("->");
+  const terms = left.split(",");
+  const sizes = new Map<string, number>();
+  for (const [i, term] of terms.entries()) {
+    const shape = input(i);
+    if (shape === null || term.includes(".")) return null;
+    for (const [axis, letter] of [...term].entries()) sizes.set(letter, Math.max(sizes.get(letter) ?? 1, shape[axis]!));
+  }
+  const summed = [...sizes.keys()].filter((letter) => !right.includes(letter));
+  // One operand alone is moved or summed, not multiplied.
+  if (terms.length < 2) return 0;
+  return output && elementCount(output) * elementCount(summed.map((letter) => sizes.get(letter)!));
+};
+
+const COUNTS: Readonly<Record<string, Readonly<Record<string, Count>>>> = {
+  "": {
+    Conv: convolution(1),
+    DeformConv: convolution(1),
+    ConvInteger: convolution(1),
+    QLinearConv: convolution(3),
+    ConvTranspose: transposedConvolution,
+    Gemm: product,
+    MatMul: product,
+    MatMulInteger: product,
+    QLinearMatMul: product,
+    Einsum: einsum,
+    LSTM: recurrent,
+    GRU: recurrent,
+    RNN: recurrent,
+  },
+  "com.microsoft": { FusedConv: convolution(1), FusedGemm: product, FusedMatMul: product },
+};
+
+/** Multiply-accumulates of one node; 0 for operators that are not products. */
+export function nodeMacs(node: Node, shapes: Shapes): number {
+  const counts = COUNTS[node.domain];
+  if (counts === undefined || !Object.hasOwn(counts, node.op)) return 0;
+  const input = (index: number) => sizes(shapes.get(node.inputs[index] ?? "")?.shape);
+  return counts[node.op]!({ node, input, output: sizes(shapes.get(node.outputs[0] ?? "")?.shape) }) ?? 0;
 }
 
 function sizes(shape: readonly Dim[] | null | undefined): readonly number[] | null {

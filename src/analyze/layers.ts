@@ -1,11 +1,10 @@
 // Finds the layers of a model: every Conv, Gemm and MatMul whose weight is constant, with its shape, geometry and cost,
 // and for those that cannot be approximated the reason why.
 
-import { LowrankError } from "../errors.ts";
 import { floatAttribute, intAttribute } from "../graph/build.ts";
 import { convGeometry } from "../graph/conv.ts";
 import { constants, consumers } from "../graph/edit.ts";
-import type { Dim, Model, Node, Tensor } from "../graph/model.ts";
+import type { Dim, Graph, Model, Node, Tensor } from "../graph/model.ts";
 import type { Shapes } from "../graph/shapes.ts";
 import { elementCount, floats } from "../graph/tensor.ts";
 
@@ -34,7 +33,7 @@ export interface WeightShape {
 export type LayerOp = "Conv" | "Gemm" | "MatMul";
 
 export interface Layer {
-  /** The node's name where it is unique, else its output's. */
+  /** The node's name where nothing else is called so, else its output's. No two layers have the same. */
   readonly name: string;
   readonly op: LayerOp;
   readonly node: Node;
@@ -66,50 +65,69 @@ const TINY_WEIGHTS = 512;
 export function findLayers(model: Model, shapes: Shapes): readonly Layer[] {
   const { graph } = model;
   const constant = constants(graph);
+  const uses = countUses(graph, constant);
+  const nameOf = layerNames(graph);
+  return graph.nodes.flatMap((node) => {
+    const op = layerOp(node);
+    const weight = constant.get(node.inputs[1] ?? "");
+    if (op === null || weight === undefined) return [];
+    const bias = constant.get(node.inputs[2] ?? "") ?? null;
+    const shared = uses.get(weight)! > 1 && elementCount(weight.dims) >= TINY_WEIGHTS;
+    const refusedEarly = shared
+      ? "shared: the weight is used by more than one node"
+      : node.inputs[2] && bias === null
+        ? "its bias is not constant"
+        : null;
+    return [describe({ node, op, name: nameOf(node), weight, bias, shapes, refusedEarly })];
+  });
+}
+
+/** How often each constant is used, under whatever name; to be an output of the graph is a use. */
+function countUses(graph: Graph, constant: ReadonlyMap<string, Tensor>): ReadonlyMap<Tensor, number> {
   const users = consumers(graph);
   const outputs = new Set(graph.outputs.map((output) => output.name));
-  const named = countNames(graph.nodes);
-  const layers: Layer[] = [];
-  for (const node of graph.nodes) {
-    const op = layerOp(node);
-    if (op === null) continue;
-    const weight = constant.get(node.inputs[1] ?? "");
-    if (weight === undefined) continue;
-    const name = node.name !== "" && named.get(node.name) === 1 ? node.name : (node.outputs[0] ?? "");
-    const shared = (users.get(node.inputs[1] ?? "")?.length ?? 0) > 1 || outputs.has(node.inputs[1] ?? "");
-    const bias = constant.get(node.inputs[2] ?? "") ?? null;
-    const refusedEarly =
-      shared && elementCount(weight.dims) >= TINY_WEIGHTS
-        ? "shared: the weight is used by more than one node"
-        : node.inputs[2] && bias === null
-          ? "its bias is not constant"
-          : null;
-    layers.push(describe({ node, op, name, weight, bias, shapes, refusedEarly }));
+  const uses = new Map<Tensor, number>();
+  for (const [name, tensor] of constant) {
+    // An Identity makes another name, whose uses are counted for themselves.
+    const readers = (users.get(name) ?? []).filter((node) => !node.outputs.some((output) => constant.has(output)));
+    uses.set(tensor, (uses.get(tensor) ?? 0) + readers.length + (outputs.has(name) ? 1 : 0));
   }
-  return layers;
+  return uses;
+}
+
+/** A node that would be a layer were its weight constant. */
+export interface ComputedLayer {
+  readonly name: string;
+  readonly op: LayerOp;
+  readonly node: Node;
+  readonly reason: string;
 }
 
 /** Nodes that would be layers were their weight constant, with the reason; `inspect` lists them. */
-export function layersWithoutConstantWeight(model: Model): readonly { name: string; op: LayerOp; reason: string }[] {
-  const constant = constants(model.graph);
-  return model.graph.nodes.flatMap((node) => {
+export function layersWithoutConstantWeight({ graph }: Model): readonly ComputedLayer[] {
+  const constant = constants(graph);
+  const nameOf = layerNames(graph);
+  return graph.nodes.flatMap((node) => {
     const op = layerOp(node);
     if (op === null || constant.has(node.inputs[1] ?? "")) return [];
     const left = op === "MatMul" && constant.has(node.inputs[0] ?? "");
     const reason = left ? "the constant stands on the left of the product" : "its weight is not constant";
-    return [{ name: node.name || (node.outputs[0] ?? ""), op, reason }];
+    return [{ name: nameOf(node), op, node, reason }];
   });
 }
 
 function layerOp(node: Node): LayerOp | null {
-  if (node.domain !== "" && node.domain !== "ai.onnx") return null;
+  if (node.domain !== "") return null;
   return node.op === "Conv" || node.op === "Gemm" || node.op === "MatMul" ? node.op : null;
 }
 
-function countNames(nodes: readonly Node[]): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const { name } of nodes) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return counts;
+/** Names for nodes: their own, or their first output's where another node or another node's output is called so. */
+function layerNames({ nodes }: Graph): (node: Node) => string {
+  const owners = new Map<string, Set<Node>>();
+  for (const node of nodes) {
+    for (const name of [node.name, ...node.outputs]) owners.set(name, (owners.get(name) ?? new Set()).add(node));
+  }
+  return (node) => (node.name !== "" && owners.get(node.name)!.size === 1 ? node.name : (node.outputs[0] ?? ""));
 }
 
 interface Found {
@@ -145,11 +163,11 @@ type Described = Pick<Layer, "shape" | "geometry" | "positions" | "refused">;
 
 const POINT = { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 0, 0], group: 1 } as const;
 
-function describeConv({ node, name, weight, shapes }: Found): Described {
+function describeConv({ node, weight, shapes }: Found): Described {
   const [F = 0, C = 0, ...kernel] = weight.dims;
   const inputDims = shapes.get(node.inputs[0] ?? "")?.shape;
   const outputDims = shapes.get(node.outputs[0] ?? "")?.shape;
-  const group = Number(intAttribute(node, "group", 1));
+  const group = intAttribute(node, "group", 1);
   const spatial = known(outputDims?.slice(2));
   const positions = spatial === null ? 0 : elementCount(spatial);
   const shape = { F, C, X: kernel[0] ?? 1, Y: kernel.length > 2 ? elementCount(kernel.slice(1)) : (kernel[1] ?? 1) };
@@ -163,16 +181,13 @@ function describeConv({ node, name, weight, shapes }: Found): Described {
     return { shape, positions, geometry: nowhere, refused: "its input size is not known" };
   }
   const conv = convGeometry(node, [shape.X, shape.Y], size);
-  const channels = inputDims?.[1];
-  if (typeof channels === "number" && channels !== C * group) {
-    throw new LowrankError("bad-model", `${name}: the weight wants ${C * group} input channels, it gets ${channels}`);
-  }
-  if (conv.pads === null) return { shape, positions, geometry: nowhere, refused: "its padding is not known" };
+  // Known, since the size is.
+  const [top = 0, left = 0, bottom = 0, right = 0] = conv.pads ?? [];
   const geometry: Geometry = {
     kernel: [shape.X, shape.Y],
     strides: pair(conv.strides),
     dilations: pair(conv.dilations),
-    pads: [conv.pads[0] ?? 0, conv.pads[1] ?? 0, conv.pads[2] ?? 0, conv.pads[3] ?? 0],
+    pads: [top, left, bottom, right],
     group,
     input: pair(size),
     output: pair(spatial),
@@ -181,19 +196,22 @@ function describeConv({ node, name, weight, shapes }: Found): Described {
 }
 
 function describeDense({ node, op, weight, bias, shapes }: Found): Described {
-  const transposed = op === "Gemm" && Number(intAttribute(node, "transB", 0)) === 1;
-  const [first = 0, second = 0] = weight.dims.slice(-2);
+  const transposed = op === "Gemm" && intAttribute(node, "transB", 0) === 1;
+  // A vector gives one output, and no axis for it.
+  const vector = weight.dims.length < 2;
+  const [first = 1, second = 1] = vector ? [...weight.dims, 1] : weight.dims.slice(-2);
   const shape = transposed ? { F: first, C: second, X: 1, Y: 1 } : { F: second, C: first, X: 1, Y: 1 };
-  const rows = known(shapes.get(node.outputs[0] ?? "")?.shape?.slice(0, -1));
+  const rows = known(shapes.get(node.outputs[0] ?? "")?.shape?.slice(0, vector ? undefined : -1));
   const positions = rows === null ? 0 : elementCount(rows);
   const geometry: Geometry = { ...POINT, input: [positions, 1], output: [positions, 1] };
   return { shape, geometry, positions, refused: refusedDense(node, op, weight, bias, shape.F, rows !== null) };
 }
 
 function refusedDense(node: Node, op: LayerOp, weight: Tensor, bias: Tensor | null, F: number, sized: boolean) {
-  if (weight.dims.length !== 2) return `its weight has ${weight.dims.length} dimensions; a matrix is approximated`;
-  if (op === "Gemm" && Number(intAttribute(node, "transA", 0)) === 1) return "its input is transposed (transA)";
-  if (bias !== null && elementCount(bias.dims) !== F) return "its bias is not one value an output";
+  if (weight.dims.length !== 2) return `its weight is of shape [${weight.dims}]; only matrices are approximated`;
+  if (op === "Gemm" && intAttribute(node, "transA", 0) === 1) return "its input is transposed (transA)";
+  if (bias !== null && (elementCount(bias.dims) !== F || bias.dims.at(-1) !== F))
+    return "its bias is not one value an output";
   return sized ? null : "its input size is not known";
 }
 
@@ -212,7 +230,7 @@ export function weightMatrix(layer: Layer): Float32Array<ArrayBuffer> {
   const values = floats(layer.weight) as Float32Array<ArrayBuffer>;
   if (layer.op === "Conv") return values;
   const { F, C } = layer.shape;
-  const transposed = layer.op === "Gemm" && Number(intAttribute(layer.node, "transB", 0)) === 1;
+  const transposed = layer.op === "Gemm" && intAttribute(layer.node, "transB", 0) === 1;
   const alpha = layer.op === "Gemm" ? floatAttribute(layer.node, "alpha", 1) : 1;
   if (transposed && alpha === 1) return values;
   const matrix = new Float32Array(F * C);

@@ -15,6 +15,8 @@ export interface ConvGeometry {
   readonly output: readonly Dim[];
 }
 
+const AUTO_PADS = ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"];
+
 /** What decides the output along one axis; `begin` and `end` are null where the padding is not known. */
 interface Axis {
   readonly length: Dim;
@@ -35,6 +37,7 @@ export function convGeometry(node: Node, kernel: readonly number[], input: reado
   const strides = perAxis(node, "strides", kernel);
   const dilations = perAxis(node, "dilations", kernel);
   const auto = stringAttribute(node, "auto_pad", "NOTSET");
+  if (!AUTO_PADS.includes(auto)) throw wrong(node, `auto_pad must be one of ${AUTO_PADS.join(", ")}, not ${auto}`);
   const explicit = intsAttribute(
     node,
     "pads",

@@ -85,6 +85,12 @@ test("ceil mode counts a window that begins inside, and none that begins in the 
 });
 
 test.each<[string, Attributes, readonly Dim[], string]>([
+  [
+    "an unknown kind of padding",
+    { auto_pad: string("SIDEWAYS") },
+    [8, 8],
+    "auto_pad must be one of NOTSET, VALID, SAME_UPPER, SAME_LOWER, not SIDEWAYS",
+  ],
   ["pads of another rank", { pads: ints([1, 1]) }, [8, 8], "Conv c: pads must have 4 entries, not [1,1]"],
   ["strides of another rank", { strides: ints([1]) }, [8, 8], "Conv c: strides must be 2 positive integers, not [1]"],
   ["a stride of 0", { strides: ints([1, 0]) }, [8, 8], "Conv c: strides must be 2 positive integers, not [1,0]"],
