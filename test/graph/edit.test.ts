@@ -58,7 +58,7 @@ function branched(): Model {
     ],
     initializers: [scalar("w", 3), scalar("idle", 4)],
   });
-  const values = new Map(["a", "lost", "idle"].map((name) => [name, valueInfo(name, "float32", [])]));
+  const values = new Map(["a", "lost", "idle", "said"].map((name) => [name, valueInfo(name, "float32", [])]));
   return { ...made, graph: { ...made.graph, values } };
 }
 
@@ -232,7 +232,7 @@ test("fresh names collide with nothing in the graph, in its subgraphs, or with e
   expect(fresh("new")).toBe("new");
   expect(fresh("new")).toBe("new_1");
   // A value, a node, a constant, a name of a subgraph, of one within that, and what the file says of a value.
-  for (const name of ["a", "abs", "idle", "chosen", "d", "lost"]) expect(fresh(name)).toBe(`${name}_1`);
+  for (const name of ["a", "abs", "idle", "chosen", "d", "said"]) expect(fresh(name)).toBe(`${name}_1`);
 });
 
 test("constants are initialisers, Constant nodes of every kind, and Identity of either", () => {

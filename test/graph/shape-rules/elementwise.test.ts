@@ -178,6 +178,11 @@ test.each<[readonly Dim[], readonly Dim[], readonly Dim[]]>([
   ],
   [["N", 3], [3], ["N", 3]],
   [
+    [4, 3],
+    ["N", 3],
+    [4, 3],
+  ],
+  [
     ["N", 3],
     [4, 3],
     [4, 3],

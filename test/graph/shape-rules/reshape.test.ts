@@ -138,6 +138,16 @@ test.each<[readonly Dim[], readonly number[], readonly Dim[]]>([
   expect(shapeAfter(shape, node("Reshape", ["x", "to"], ["y"]), { to })).toEqual(expected);
 });
 
+test("the one size that is not known before the run follows from the others", () => {
+  const source = model({
+    inputs: [valueInfo("x", "float32", ["N", 8, 4]), valueInfo("first", "int64", [1])],
+    outputs: [valueInfo("y", "float32", null)],
+    nodes: [node("Concat", ["first", "rest"], ["to"], { axis: int(0) }), node("Reshape", ["x", "to"], ["y"])],
+    initializers: [intTensor("rest", [16])],
+  });
+  expect(inferShapes(source).get("y")?.shape).toEqual(["2*N", 16]);
+});
+
 test("channel shuffle keeps a symbolic batch, and so do windows of patches", () => {
   const source = model({
     inputs: [valueInfo("x", "float32", ["N", 6, 8, 8])],
