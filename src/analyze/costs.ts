@@ -62,20 +62,18 @@ const recurrent: Count = ({ input }) => {
   return x && w && r && x[0]! * x[1]! * (elementCount(w) + elementCount(r));
 };
 
-/** Each output element is a sum over the letters that it lacks. Not counted where letters are behind an ellipsis. */
-const einsum: Count = ({ node, input, output }) => {
-  const [left = "", right = ""] = stringAttribute(node, "equation", "").replaceAll(" ", "").split("->");
-  const terms = left.split(",");
+/** Every combination of the letters' values is one product. Not counted where letters are behind an ellipsis. */
+const einsum: Count = ({ node, input }) => {
+  const terms = stringAttribute(node, "equation", "").replaceAll(" ", "").split("->")[0]!.split(",");
+  // One operand alone is moved or summed, not multiplied.
+  if (terms.length < 2) return 0;
   const sizes = new Map<string, number>();
   for (const [i, term] of terms.entries()) {
     const shape = input(i);
     if (shape === null || term.includes(".")) return null;
     for (const [axis, letter] of [...term].entries()) sizes.set(letter, Math.max(sizes.get(letter) ?? 1, shape[axis]!));
   }
-  const summed = [...sizes.keys()].filter((letter) => !right.includes(letter));
-  // One operand alone is moved or summed, not multiplied.
-  if (terms.length < 2) return 0;
-  return output && elementCount(output) * elementCount(summed.map((letter) => sizes.get(letter)!));
+  return elementCount([...sizes.values()]);
 };
 
 const COUNTS: Readonly<Record<string, Readonly<Record<string, Count>>>> = {

@@ -87,6 +87,12 @@ export function stringAttribute(node: Node, name: string, fallback: string): str
 }
 
 function wrongKind(node: Node, name: string, wanted: string, found: Attribute): LowrankError {
-  const where = { node: node.name, op: node.op };
-  return new LowrankError("bad-model", `${node.op} ${node.name}: ${name} must be ${wanted}, not ${found.kind}`, where);
+  return nodeError(node, `${name} must be ${wanted}, not ${found.kind}`);
+}
+
+/** What is wrong with a node: the error `bad-model`, which names it, or what it makes where it has no name. */
+export function nodeError(node: Node, text: string): LowrankError {
+  const { op, name, outputs } = node;
+  const label = name === "" ? `${op} (makes ${outputs.join(", ")})` : `${op} ${name}`;
+  return new LowrankError("bad-model", `${label}: ${text}`, { node: name || (outputs[0] ?? ""), op });
 }

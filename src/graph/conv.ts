@@ -1,7 +1,6 @@
 // The geometry of convolutions and poolings: kernel, stride, dilation, and padding made explicit.
 
-import { LowrankError } from "../errors.ts";
-import { intAttribute, intsAttribute, stringAttribute } from "./build.ts";
+import { intAttribute, intsAttribute, nodeError, stringAttribute } from "./build.ts";
 import type { Dim, Node } from "./model.ts";
 
 export interface ConvGeometry {
@@ -37,14 +36,14 @@ export function convGeometry(node: Node, kernel: readonly number[], input: reado
   const strides = perAxis(node, "strides", kernel);
   const dilations = perAxis(node, "dilations", kernel);
   const auto = stringAttribute(node, "auto_pad", "NOTSET");
-  if (!AUTO_PADS.includes(auto)) throw wrong(node, `auto_pad must be one of ${AUTO_PADS.join(", ")}, not ${auto}`);
+  if (!AUTO_PADS.includes(auto)) throw nodeError(node, `auto_pad must be one of ${AUTO_PADS.join(", ")}, not ${auto}`);
   const explicit = intsAttribute(
     node,
     "pads",
     [...kernel, ...kernel].map(() => 0),
   );
   if (explicit.length !== 2 * kernel.length) {
-    throw wrong(node, `pads must have ${2 * kernel.length} entries, not [${explicit}]`);
+    throw nodeError(node, `pads must have ${2 * kernel.length} entries, not [${explicit}]`);
   }
   const axes = kernel.map((size, i): Axis => {
     const [length, reach, stride] = [input[i] ?? null, (size - 1) * dilations[i]! + 1, strides[i]!];
@@ -76,7 +75,7 @@ function perAxis(node: Node, name: "strides" | "dilations", kernel: readonly num
     kernel.map(() => 1),
   );
   if (list.length === kernel.length && list.every((entry) => entry >= 1)) return list;
-  throw wrong(node, `${name} must be ${kernel.length} positive integers, not [${list}]`);
+  throw nodeError(node, `${name} must be ${kernel.length} positive integers, not [${list}]`);
 }
 
 /** SAME: as much padding as makes the output ceil(length / stride) long; an odd one goes to the end or the beginning. */
@@ -102,11 +101,10 @@ function outputLength(node: Node, { length, reach, stride, begin, end }: Axis, c
   const steps = (padded - reach) / stride;
   const count = (ceil ? Math.ceil(steps) : Math.trunc(steps)) + 1;
   if (count < 1 || (padded < reach && !node.op.endsWith("Pool"))) {
-    throw wrong(node, `a kernel that reaches over ${reach} does not fit an input of ${length}, ${padded} with padding`);
+    throw nodeError(
+      node,
+      `a kernel that reaches over ${reach} does not fit an input of ${length}, ${padded} with padding`,
+    );
   }
   return ceil && (count - 1) * stride >= length + first ? count - 1 : count;
-}
-
-function wrong(node: Node, text: string): LowrankError {
-  return new LowrankError("bad-model", `${node.op} ${node.name}: ${text}`, { node: node.name, op: node.op });
 }

@@ -2,6 +2,7 @@
 // keep their identity. Subgraphs (If, Loop, Scan) see the names outside, so every question about use asks them too.
 
 import { LowrankError } from "../errors.ts";
+import { nodeError } from "./build.ts";
 import type { Graph, Model, Node, Tensor, ValueInfo } from "./model.ts";
 import { floatTensor, intTensor } from "./tensor.ts";
 
@@ -206,8 +207,7 @@ export function topological(nodes: readonly Node[], available: ReadonlySet<strin
       const before = waiting(node);
       const cycle = before.find((maker) => state.get(maker) === "open");
       if (cycle !== undefined) {
-        const where = { node: cycle.name, op: cycle.op };
-        throw new LowrankError("bad-model", `the graph has a cycle through ${cycle.op} ${cycle.name}`, where);
+        throw nodeError(cycle, "the graph has a cycle through this node");
       }
       if (before.length > 0) stack.push(...before.reverse());
       else {

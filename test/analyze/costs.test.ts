@@ -138,6 +138,15 @@ test.each<[string, readonly (readonly Dim[])[], Record<string, Attribute>, numbe
     4 * 10 * 12 * 8,
   ],
   ["Einsum", [[3, 4]], { equation: string("ij->ji") }, 0],
+  [
+    "Einsum",
+    [
+      [3, 4],
+      [4, 5],
+    ],
+    { equation: string("ij,jk") },
+    60,
+  ],
   // 20 steps both ways, 4 gates of 6 units on 8 inputs and 6 states.
   [
     "LSTM",

@@ -84,6 +84,12 @@ test("ceil mode counts a window that begins inside, and none that begins in the 
   expect(geometry({ ...attributes, pads: ints([0, 1]) }, [2], [4], "MaxPool").output).toEqual([2]);
 });
 
+test("a node without a name is known by what it makes", () => {
+  expect(() => convGeometry(node("Conv", ["x"], ["y"], { pads: ints([1]) }), [3], [8])).toThrow(
+    "Conv (makes y): pads must have 2 entries, not [1]",
+  );
+});
+
 test.each<[string, Attributes, readonly Dim[], string]>([
   [
     "an unknown kind of padding",

@@ -311,7 +311,7 @@ test.each([
   ["two nodes", [node("A", ["b"], ["a"], {}, "one"), node("B", ["a"], ["b"], {}, "two")]],
   ["one node", [node("A", ["a"], ["a"], {}, "one")]],
 ])("a cycle of %s is refused, with a node on it", (_, nodes) => {
-  expect(() => topological(nodes, new Set())).toThrow(/the graph has a cycle through (A one|B two)/);
+  expect(() => topological(nodes, new Set())).toThrow(/^(A one|B two): the graph has a cycle through this node$/);
 });
 
 test("no pass changes what it is given", () => {

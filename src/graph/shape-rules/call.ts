@@ -1,7 +1,7 @@
 // What a shape rule gets and gives, and the few words that all rules are written in.
 
-import { LowrankError } from "../../errors.ts";
-import { intAttribute, intsAttribute } from "../build.ts";
+import type { LowrankError } from "../../errors.ts";
+import { intAttribute, intsAttribute, nodeError } from "../build.ts";
 import type { Dim, ElementType, Graph, Node } from "../model.ts";
 
 /** What is known of a value without running the graph. */
@@ -51,10 +51,7 @@ export const has = (call: Call, index: number): boolean => (call.node.inputs[ind
 export const int = (call: Call, name: string, fallback: number): number => intAttribute(call.node, name, fallback);
 
 /** A contradiction in the model. */
-export function contradiction({ node }: Call, text: string): LowrankError {
-  const label = node.name === "" ? `${node.op} (makes ${node.outputs.join(", ")})` : `${node.op} ${node.name}`;
-  return new LowrankError("bad-model", `${label}: ${text}`, { node: node.name, op: node.op });
-}
+export const contradiction = ({ node }: Call, text: string): LowrankError => nodeError(node, text);
 
 /** A shape for a message. */
 export const show = (shape: readonly Dim[] | null): string =>
