@@ -2,6 +2,7 @@
 // nothing else; then its command, its types, and a bundle for a page.
 
 import { type SpawnSyncOptions, spawnSync } from "node:child_process";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -92,6 +93,18 @@ test("its command runs", async () => {
   expect(run(process.execPath, [main, "--help"], { cwd: app })).toContain("compress");
   const { layers } = JSON.parse(run(process.execPath, [main, "inspect", "model.onnx", "--json"], { cwd: app }));
   expect(layers.map(({ name }: { name: string }) => name)).toEqual(["conv1", "conv2", "fc1", "fc2"]);
+});
+
+test.runIf(existsSync("/dev/full"))("its command says so where standard output is full", () => {
+  const main = join(app, "node_modules/lowrank/dist/cli/main.js");
+  const full = openSync("/dev/full", "w");
+  const { status, stderr } = spawnSync(process.execPath, [main, "inspect", "model.onnx"], {
+    cwd: app,
+    stdio: ["ignore", full, "pipe"],
+    encoding: "utf8",
+  });
+  closeSync(full);
+  expect([status, stderr]).toEqual([2, "lowrank: standard output cannot be written: the disk is full\n"]);
 });
 
 test("without ONNX Runtime's binary the command says so in one line", async () => {

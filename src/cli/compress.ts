@@ -15,6 +15,7 @@ import {
   addPreprocessOptions,
   addRuntimeOptions,
   examples,
+  fileName,
   type JsonFlags,
   jsonOption,
   type PreprocessFlags,
@@ -47,8 +48,8 @@ export function addCompress(program: Command): void {
       "Writes a smaller, faster model that answers the same, and says what was gained and lost.\n" +
         "Say what you want with --macs, --params or both, or carry out a plan with --plan.",
     )
-    .argument("<model>", "an .onnx file")
-    .requiredOption("-o, --output <file>", "the compressed .onnx file; may not be the input");
+    .argument("<model>", "an .onnx file", fileName)
+    .requiredOption("-o, --output <file>", "the compressed .onnx file; may not be the input", fileName);
   addGoals(command);
   addPreprocessOptions(addRuntimeOptions(command, "images at a time when latency is measured (default: 1)"))
     .addOption(jsonOption())
@@ -76,6 +77,7 @@ function addGoals(command: Command): void {
     .option(
       "--data <data>",
       "images like those the model was trained on: a folder, an .npz or IDX files; labels only for the report",
+      fileName,
     )
     .option("--macs <share>", "at most this share of the original's MACs, such as 0.5 or 50%", share)
     .option("--params <share>", "at most this share of the original's parameters", share)
@@ -83,8 +85,12 @@ function addGoals(command: Command): void {
     .addOption(
       new Option("--metric <name>", "what close means (default: covariance with images)").choices(METRIC_NAMES),
     )
-    .addOption(new Option("--plan <file>", "carry out this plan instead of choosing one").conflicts(exclusive))
-    .option("--save-plan <file>", "write the plan, to be edited and used with --plan")
+    .addOption(
+      new Option("--plan <file>", "carry out this plan instead of choosing one")
+        .argParser(fileName)
+        .conflicts(exclusive),
+    )
+    .option("--save-plan <file>", "write the plan, to be edited and used with --plan", fileName)
     .option("--images <n>", "how many of DATA to use, a seeded sample (default: 1024)", whole(1))
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0));
 }

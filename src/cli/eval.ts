@@ -17,6 +17,7 @@ import {
   addPreprocessOptions,
   addRuntimeOptions,
   examples,
+  fileName,
   type JsonFlags,
   jsonOption,
   type PreprocessFlags,
@@ -39,8 +40,8 @@ export function addEval(program: Command): void {
     .description(
       "Measures a classifier's accuracy on labelled images: a folder with one folder of images a class, an .npz or IDX files.",
     )
-    .argument("<model>", "an .onnx file")
-    .requiredOption("--data <data>", "labelled images")
+    .argument("<model>", "an .onnx file", fileName)
+    .requiredOption("--data <data>", "labelled images", fileName)
     .option("--images <n>", "how many of them to use, a seeded sample (default: all)", whole(1))
     .option("--seed <n>", "seed of the sample (default: 0)", whole(0));
   addPreprocessOptions(addRuntimeOptions(command, "images at a time (default: 32)"))

@@ -3,7 +3,8 @@
 import { access, constants, readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { readModelFiles } from "#platform";
-import { LowrankError, messageOf } from "../errors.ts";
+import { reason } from "../data/reason.node.ts";
+import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 
 export interface ReadModel {
@@ -26,9 +27,7 @@ export async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    const missing = (await stat(path).catch(() => null)) === null;
-    const reason = missing ? "no such file" : messageOf(error);
-    throw new LowrankError("bad-option", `${path}: ${reason}`, { file: path }, { cause: error });
+    throw new LowrankError("bad-option", `${path}: ${reason(error)}`, { file: path }, { cause: error });
   }
 }
 
@@ -43,7 +42,7 @@ export async function checkOutput(output: string, inputs: readonly string[]): Pr
   const folder = dirname(resolve(output));
   const parent = await stat(folder).catch(() => null);
   if (!parent?.isDirectory()) throw refuse(`there is no folder ${folder}`);
-  await access(folder, constants.W_OK).catch(() => Promise.reject(refuse(`no permission to write to ${folder}`)));
+  await access(folder, constants.W_OK).catch((error) => Promise.reject(refuse(`${folder}: ${reason(error)}`)));
   const target = await stat(output, { bigint: true }).catch(() => null);
   if (target !== null && !target.isFile()) throw refuse("it exists and is not a file");
   for (const input of inputs) {

@@ -7,6 +7,7 @@ import { readModel } from "./files.ts";
 import {
   addPreprocessOptions,
   examples,
+  fileName,
   type JsonFlags,
   jsonOption,
   type PreprocessFlags,
@@ -23,7 +24,7 @@ export function addInspect(program: Command): void {
     .description(
       "Lists the layers of a model with their shape (F x C x X x Y), what they cost for one image, and which methods apply.",
     )
-    .argument("<model>", "an .onnx file");
+    .argument("<model>", "an .onnx file", fileName);
   addPreprocessOptions(command)
     .addOption(jsonOption())
     .addHelpText(

@@ -11,14 +11,21 @@ export function share(text: string): number {
   throw new InvalidArgumentError("Expected a share of the original's, above 0 and at most 1, such as 0.5 or 50%.");
 }
 
-/** A whole number from `least` up. */
+/** A whole number from `least` to `most`. */
 export const whole =
-  (least: number) =>
+  (least: number, most = Number.MAX_SAFE_INTEGER) =>
   (text: string): number => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least} up.`);
+    if (value >= least && value <= most) return value;
+    const range = most === Number.MAX_SAFE_INTEGER ? "up" : `to ${most}`;
+    throw new InvalidArgumentError(`Expected a whole number from ${least} ${range}.`);
   };
+
+/** The name of a file or folder; an empty one is what a script passes whose variable is not set. */
+export function fileName(text: string): string {
+  if (text !== "") return text;
+  throw new InvalidArgumentError("Expected the name of a file or folder.");
+}
 
 /** Numbers between commas. */
 export function numbers(text: string): readonly number[] {
@@ -46,10 +53,15 @@ export interface RuntimeFlags {
   readonly provider?: string;
 }
 
+/** Past any machine; ONNX Runtime would start them all. */
+const MOST_THREADS = 1024;
+/** Past what any memory holds, unless the images are tiny. */
+const MOST_IMAGES = 65_536;
+
 export function addRuntimeOptions(command: Command, batch: string): Command {
   return command
-    .option("--threads <n>", "threads ONNX Runtime may use (default: one a core)", whole(1))
-    .option("--batch <n>", batch, whole(1))
+    .option("--threads <n>", "threads ONNX Runtime may use (default: one a core)", whole(1, MOST_THREADS))
+    .option("--batch <n>", batch, whole(1, MOST_IMAGES))
     .option("--provider <name>", "ONNX Runtime's execution provider (default: cpu)");
 }
 

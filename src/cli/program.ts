@@ -23,7 +23,7 @@ function createProgram(): Command {
     .version(version)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "lowrank: ")) })
-    .helpCommand(false);
+    .helpCommand("help [command]", "the same as --help");
   for (const add of [addInspect, addEval, addBench, addCompress]) add(program);
   for (const command of program.commands) command.showHelpAfterError(`See lowrank ${command.name()} --help`);
   program
@@ -50,6 +50,12 @@ export async function main(args: readonly string[]): Promise<number> {
 /** Tells the user what went wrong and gives the exit code. */
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : BAD;
+  if (isOutOfMemory(error)) {
+    process.stderr.write(
+      `lowrank: there is not enough memory (${messageOf(error)}): try a smaller --batch or --size\n`,
+    );
+    return BAD;
+  }
   if (!(error instanceof LowrankError)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     process.stderr.write(`lowrank: this is a bug in lowrank, please report it with the lines below\n${stack}\n`);
@@ -58,4 +64,9 @@ function explain(error: unknown): number {
   process.stderr.write(`lowrank: ${printable(messageOf(error).replace(/\s+/g, " ").trim())}\n`);
   if (error.code === "unreachable") return UNREACHABLE;
   return error.code === "interrupted" ? INTERRUPTED : BAD;
+}
+
+/** What JavaScript throws for an array that is too large for it or for the memory. */
+function isOutOfMemory(error: unknown): boolean {
+  return error instanceof RangeError && /array length|allocation failed/i.test(error.message);
 }

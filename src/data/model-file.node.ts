@@ -1,6 +1,7 @@
 // Model files in Node: reading with external weights, and writing whole or not at all. Output is staged in a folder of
 // its own beside the target, flushed to disk, and renamed into place.
 
+import { rmSync } from "node:fs";
 import { type FileHandle, link, mkdtemp, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { LowrankError } from "../errors.ts";
@@ -189,7 +190,13 @@ async function stageFiles(path: string, outputs: readonly Output[], options: Wri
   for (const target of targets) await checkTarget(target, options.protect ?? []);
   checkInterrupted(options);
   const temporary = await mkdtemp(join(folder, ".lowrank-")).catch((error) => Promise.reject(cannotWrite(path, error)));
-  const discard = () => rm(temporary, { recursive: true, force: true });
+  // Ended at once, by a second Ctrl-C, the process still takes its files along.
+  const clear = () => rmSync(temporary, { recursive: true, force: true });
+  process.once("exit", clear);
+  const discard = async () => {
+    process.off("exit", clear);
+    await rm(temporary, { recursive: true, force: true });
+  };
   const staged = outputs.map(({ name }) => join(temporary, name));
   try {
     for (const [i, { chunks }] of outputs.entries()) await writeFlushed(staged[i]!, chunks, options);

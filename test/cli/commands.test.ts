@@ -1,27 +1,38 @@
 import { existsSync } from "node:fs";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { readModelFile } from "../../src/data/model-file.node.ts";
 import type { Inspection } from "../../src/report/inspect.ts";
 import type { CompressReport } from "../../src/report/report.ts";
 import type { BenchReport, EvalReport } from "../../src/report/text.ts";
-import { lowrank, workFolder, writePhotos } from "../support/cli.ts";
+import { inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
 
+// Real runs, only shorter. Those in processes of their own, at the end, are as long as a user's.
+vi.mock(import("../../src/measure/latency.ts"), async (original) => {
+  const { compareLatency } = await original();
+  return { compareLatency: (contenders, options) => compareLatency(contenders, { ...options, seconds: 0.02 }) };
+});
+
+const before = process.cwd();
 let folder: string;
 let remove: () => Promise<void>;
 
 beforeAll(async () => {
   ({ folder, remove } = await workFolder());
   await writePhotos(join(folder, "photos"), 4);
+  process.chdir(folder);
 });
-afterAll(() => remove());
+afterAll(async () => {
+  process.chdir(before);
+  await remove();
+});
 
 /** Runs a command that must succeed, and reads the one JSON object that it prints. */
 async function json<T>(...args: string[]): Promise<T> {
-  const { code, stdout, stderr } = await lowrank([...args, "--json"], { cwd: folder });
+  const { code, stdout, stderr } = await inProcess([...args, "--json"]);
   expect(stderr).not.toMatch(/^lowrank:/m);
   expect(code).toBe(0);
-  expect(stdout.trimStart().startsWith("{")).toBe(true);
   return JSON.parse(stdout) as T;
 }
 
@@ -108,7 +119,7 @@ describe("compress", () => {
     expect([inspection.macs, inspection.params]).toEqual([report.macs.after, report.params.after]);
     expect(await leftovers()).toEqual([]);
 
-    const { code, stdout } = await lowrank(["compress", "model.onnx", "-o", "again.onnx", ...goal], { cwd: folder });
+    const { code, stdout } = await inProcess(["compress", "model.onnx", "-o", "again.onnx", ...goal]);
     expect(code).toBe(0);
     expect(stdout).toContain("model.onnx -> again.onnx");
     const [first, second] = await Promise.all(["small.onnx", "again.onnx"].map((name) => readFile(join(folder, name))));
@@ -126,9 +137,7 @@ describe("compress", () => {
 
   test("a goal out of reach: exit 1, says what can be had, leaves an older OUT as it was", async () => {
     await writeFile(join(folder, "old.onnx"), "older");
-    const { code, stdout, stderr } = await lowrank(["compress", "model.onnx", "-o", "old.onnx", "--macs", "0.001"], {
-      cwd: folder,
-    });
+    const { code, stdout, stderr } = await inProcess(["compress", "model.onnx", "-o", "old.onnx", "--macs", "0.001"]);
     expect(code).toBe(1);
     expect(stdout).toBe("");
     expect(stderr).toMatch(/^lowrank: .*out of reach.*at least 0\.\d/m);
@@ -136,30 +145,79 @@ describe("compress", () => {
     expect(await leftovers()).toEqual([]);
   });
 
-  test.each(["SIGINT", "SIGTERM"] as const)(
-    "%s while measuring: exit 130, no OUT, no plan, nothing left behind",
-    async (signal) => {
-      let sent = false;
-      const args = ["compress", "model.onnx", "-o", "stopped.onnx", "--macs", "0.6", "--save-plan", "stopped.json"];
-      const { code, stdout, stderr } = await lowrank(args, {
-        cwd: folder,
-        onStderr: (text, child) => {
-          // By now the result stands in its temporary place.
-          if (!sent && text.includes("latency")) sent = child.kill(signal);
-        },
-      });
-      expect(sent).toBe(true);
-      expect(code).toBe(130);
-      expect(stdout).toBe("");
-      expect(stderr).toMatch(/^lowrank: interrupted; nothing was written$/m);
-      expect(existsSync(join(folder, "stopped.onnx"))).toBe(false);
-      expect(existsSync(join(folder, "stopped.json"))).toBe(false);
-      expect(await leftovers()).toEqual([]);
-    },
-  );
+  test("what was passed over in DATA is told, and labels that may mean other classes", async () => {
+    await mkdir(join(folder, "odd", "a", "deeper"), { recursive: true });
+    for (const name of ["a/0.png", "a/1.png", "b/0.png"]) {
+      await mkdir(join(folder, "odd", name, ".."), { recursive: true });
+      await copyFile(join(folder, "photos/class1/0.png"), join(folder, "odd", name));
+    }
+    await writeFile(join(folder, "odd", "b", "notes.txt"), "x");
+    await writeFile(join(folder, "odd", "b", "torn.jpg"), "x");
+    const data = ["--data", "odd", "--preset", "unit"];
+    const said = [
+      expect.stringMatching(/^1 images? could not be read, the first: b.torn\.jpg \(it is no image/),
+      `not used of DATA, being no images: ${join("a", "deeper", "/")}, ${join("b", "notes.txt")}`,
+      expect.stringMatching(/^DATA has 2 class folders, the model 10 classes/),
+    ];
+    const { notes, skipped } = await json<EvalReport>("eval", "model.onnx", ...data);
+    expect([notes, skipped]).toEqual([said, 1]);
+    const report = await json<CompressReport>("compress", "model.onnx", "-o", "odd.onnx", "--macs", "0.7", ...data);
+    expect(report.notes).toEqual(expect.arrayContaining(said));
+  });
+
+  test("the preprocessing is kept in what it writes", async () => {
+    const how = ["--preset", "unit", "--mean", "0.1,0.2,0.3", "--std", "0.5", "--channels", "bgr"];
+    await json("compress", "model.onnx", "-o", "kept.onnx", "--macs", "0.7", "--data", "photos", ...how);
+    const { metadata } = await readModelFile(join(folder, "kept.onnx"));
+    const preprocess = JSON.parse(metadata.get("lowrank.preprocess")!);
+    expect(preprocess).toMatchObject({ scale: 1 / 255, mean: [0.1, 0.2, 0.3], std: [0.5, 0.5, 0.5], order: "bgr" });
+    const { notes } = await json<EvalReport>("eval", "kept.onnx", "--data", "photos");
+    expect(notes).toEqual([]);
+  });
 });
 
-test("a reader that closes early is no error", async () => {
-  const { code, stderr } = await lowrank(["inspect", "model.onnx"], { cwd: folder, closeStdout: true });
-  expect([code, stderr]).toEqual([0, ""]);
+describe("in a process of its own", () => {
+  test("--json: one object on standard output, nothing else there; progress on the other", async () => {
+    const args = ["eval", "model.onnx", "--data", "photos", "--preset", "unit", "--json"];
+    const { code, stdout, stderr } = await lowrank(args, { cwd: folder });
+    expect([code, stderr]).toEqual([0, "accuracy...\n"]);
+    expect(stdout).toBe(`${JSON.stringify(JSON.parse(stdout), null, 2)}\n`);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("%s while measuring: exit 130, nothing left behind", async (signal) => {
+    let sent = false;
+    const args = ["compress", "model.onnx", "-o", "stopped.onnx", "--macs", "0.6", "--save-plan", "stopped.json"];
+    const { code, stdout, stderr } = await lowrank(args, {
+      cwd: folder,
+      onStderr: (text, child) => {
+        // By now the result stands in its temporary place.
+        if (!sent && text.includes("latency")) sent = child.kill(signal);
+      },
+    });
+    expect(sent).toBe(true);
+    expect(code).toBe(130);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/^lowrank: interrupted; nothing was written$/m);
+    expect(existsSync(join(folder, "stopped.onnx"))).toBe(false);
+    expect(existsSync(join(folder, "stopped.json"))).toBe(false);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test("a reader that closes early is no error", async () => {
+    const { code, stderr } = await lowrank(["inspect", "model.onnx"], { cwd: folder, closeStdout: true });
+    expect([code, stderr]).toEqual([0, ""]);
+  });
+
+  test("nothing is kept about the user, to be sent to anyone", async () => {
+    const home = join(folder, "home");
+    await mkdir(home);
+    // ONNX Runtime sends nothing where it is told so, or in CI.
+    for (const name of ["ORT_DISABLE_TELEMETRY", "CI", "XDG_CACHE_HOME"]) vi.stubEnv(name, undefined);
+    vi.stubEnv("HOME", home);
+    const { code } = await lowrank(["bench", "model.onnx"], { cwd: folder });
+    vi.unstubAllEnvs();
+    expect(code).toBe(0);
+    const files = await readdir(home, { recursive: true });
+    expect(files.filter((name) => /onnx/i.test(name))).toEqual([]);
+  });
 });

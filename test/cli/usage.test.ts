@@ -30,6 +30,11 @@ describe("help", () => {
       expect(stdout).toMatch(new RegExp(`^  ${command} `, "m"));
   });
 
+  test("help COMMAND is COMMAND --help", async () => {
+    expect(await run("help", "compress")).toEqual(await run("compress", "--help"));
+    expect(await run("help")).toEqual(await run("--help"));
+  });
+
   test.each(["inspect", "eval", "bench", "compress"])(
     "%s --help ends with examples of that command",
     async (command) => {
@@ -71,7 +76,12 @@ describe("usage errors: exit 2, one clear line and where to look, nothing on sta
       ["compress", "model.onnx", ...out, "--macs", "0.5", "--plan", "p.json"],
       /cannot be used with option '--macs <share>'/,
     ],
-    [["bench", "model.onnx", "--threads", "0"], /argument '0' is invalid. Expected a whole number from 1 up/],
+    [["bench", "model.onnx", "--threads", "0"], /argument '0' is invalid. Expected a whole number from 1 to 1024/],
+    [["bench", "model.onnx", "--batch", "100000"], /argument '100000' is invalid. Expected a whole number from 1 to/],
+    [["compress", "model.onnx", "-o", "", "--macs", "0.5"], /argument '' is invalid. Expected the name of a file/],
+    [["compress", "", "-o", "x.onnx", "--macs", "0.5"], /value '' is invalid for argument 'model'. Expected the name/],
+    [["eval", "model.onnx", "--data", ""], /argument '' is invalid. Expected the name of a file/],
+    [["compress", "model.onnx", ...out, "--plan", ""], /argument '' is invalid. Expected the name of a file/],
     [["inspect", "model.onnx", "--mean", "0.5,,1"], /argument '0.5,,1' is invalid. Expected numbers/],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await run(...args);

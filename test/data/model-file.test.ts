@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { link, mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -98,6 +99,22 @@ describe("a stage", () => {
     await stage.discard();
     expect(await names()).toEqual(["net.onnx"]);
     expect(await readFile(at("net.onnx"), "utf8")).toBe("old");
+  });
+
+  test("goes with a process that ends before it is committed", async () => {
+    const here = (path: string) => new URL(path, import.meta.url).href;
+    const script = `
+      const { readModelFile, stageModelFile } = await import(${JSON.stringify(here("../../src/data/model-file.node.ts"))});
+      const { existsSync } = await import("node:fs");
+      const stage = await stageModelFile("out.onnx", await readModelFile("net.onnx"));
+      console.log(existsSync(stage.path));
+      process.exit(3);`;
+    await writeFile(at("net.onnx"), serialise(smallNetwork()));
+    const loader = ["--import", here("../../node_modules/tsx/dist/loader.mjs"), "-C", "source"];
+    const args = [...loader, "--input-type=module", "-e", script];
+    const { status, stdout } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+    expect([status, stdout]).toEqual([3, "true\n"]);
+    expect(await names()).toEqual(["net.onnx"]);
   });
 
   test("a commit that fails half-way puts the older weights back", async () => {
