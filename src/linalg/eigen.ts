@@ -3,7 +3,7 @@
 
 import { LowrankError } from "../errors.ts";
 import { tridiagonalEigen } from "./divide.ts";
-import { type Matrix, matrix, maxAbs, transpose } from "./matrix.ts";
+import { type Matrix, matrix, maxAbs, transpose, unitScale } from "./matrix.ts";
 import type { Linalg } from "./products.ts";
 import { backTransform, tridiagonalise } from "./tridiagonal.ts";
 
@@ -29,8 +29,8 @@ export async function symmetricEigen(la: Linalg, s: Matrix, count: Count = s.row
     throw new LowrankError("runtime", `symmetricEigen: the matrix must be square, got [${n}, ${s.cols}]`);
   const largest = maxAbs(s);
   if (!Number.isFinite(largest)) throw new LowrankError("runtime", "symmetricEigen: the matrix holds NaN or infinity");
-  // A power of two, so that scaling is exact; it keeps squares from overflow and underflow.
-  const scale = largest === 0 ? 1 : 2 ** Math.min(1000, Math.max(-1000, -Math.floor(Math.log2(largest))));
+  // Keeps squares from overflow and underflow.
+  const scale = unitScale(largest);
   const form = await tridiagonalise(
     la,
     matrix(

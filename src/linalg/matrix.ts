@@ -7,13 +7,6 @@ export interface Matrix {
   readonly data: Float64Array;
 }
 
-/** The same in float32, where memory or speed counts for more than digits. */
-export interface FloatMatrix {
-  readonly rows: number;
-  readonly cols: number;
-  readonly data: Float32Array;
-}
-
 /** A matrix whose numbers may be float32 (a weight as it stands in the file): products widen it block by block. */
 export interface AnyMatrix {
   readonly rows: number;
@@ -26,32 +19,25 @@ export function matrix(rows: number, cols: number, data = new Float64Array(rows 
   return { rows, cols, data };
 }
 
-/** The n x n identity. */
-export function identity(n: number): Matrix {
-  const out = matrix(n, n);
-  for (let i = 0; i < n; i++) out.data[i * n + i] = 1;
-  return out;
+/** The same in float64: itself where it is that already. */
+export function widened({ rows, cols, data }: AnyMatrix): Matrix {
+  return { rows, cols, data: data instanceof Float64Array ? data : new Float64Array(data) };
 }
 
 /** Side of the tiles in which a matrix is transposed, so that reads and writes stay in cache. */
 const TILE = 16;
 
 /** A', in float64. */
-export function transpose(a: AnyMatrix): Matrix {
-  const out = matrix(a.cols, a.rows);
-  transposeInto(a, out.data);
-  return out;
-}
-
-/** Writes A' into `out`, row-major. */
-export function transposeInto({ rows, cols, data }: AnyMatrix, out: Float64Array | Float32Array): void {
+export function transpose({ rows, cols, data }: AnyMatrix): Matrix {
+  const out = matrix(cols, rows);
   for (let i0 = 0; i0 < rows; i0 += TILE) {
     const iEnd = Math.min(rows, i0 + TILE);
     for (let j0 = 0; j0 < cols; j0 += TILE) {
       const jEnd = Math.min(cols, j0 + TILE);
-      for (let j = j0; j < jEnd; j++) for (let i = i0; i < iEnd; i++) out[j * rows + i] = data[i * cols + j]!;
+      for (let j = j0; j < jEnd; j++) for (let i = i0; i < iEnd; i++) out.data[j * rows + i] = data[i * cols + j]!;
     }
   }
+  return out;
 }
 
 /** Rows from..to-1, a view on the same numbers. */
@@ -59,9 +45,11 @@ export function rowsOf<M extends AnyMatrix>({ cols, data }: M, from: number, to:
   return { rows: to - from, cols, data: data.subarray(from * cols, to * cols) } as AnyMatrix as M;
 }
 
-/** Columns from..to-1, a copy in the same precision. */
-export function columnsOf<M extends AnyMatrix>({ rows, cols, data }: M, from: number, to: number): M {
+/** Columns from..to-1 in the same precision: a copy, or the matrix itself where that is all of them. */
+export function columnsOf<M extends AnyMatrix>(a: M, from: number, to: number): M {
+  const { rows, cols, data } = a;
   const width = to - from;
+  if (width === cols) return a;
   const Numbers = data instanceof Float32Array ? Float32Array : Float64Array;
   const out = new Numbers(rows * width);
   for (let i = 0; i < rows; i++) out.set(data.subarray(i * cols + from, i * cols + to), i * width);
@@ -100,6 +88,13 @@ export function columnNorms({ rows, cols, data }: Matrix): Float64Array {
   return norms.map(Math.sqrt);
 }
 
+/** The sum of the diagonal. */
+export function trace({ rows, cols, data }: AnyMatrix): number {
+  let sum = 0;
+  for (let i = 0; i < Math.min(rows, cols); i++) sum += data[i * cols + i]!;
+  return sum;
+}
+
 /** The largest absolute value; NaN where any number is not finite. */
 export function maxAbs({ data }: AnyMatrix): number {
   let largest = 0;
@@ -110,4 +105,10 @@ export function maxAbs({ data }: AnyMatrix): number {
     poison += 0 * value;
   }
   return largest + poison;
+}
+
+/** A power of two, so that scaling is exact, by which numbers up to `largest` come near 1; 1 where all are zero. */
+export function unitScale(largest: number): number {
+  // A subnormal number would ask for more than the largest power of two there is.
+  return largest === 0 ? 1 : 2 ** Math.min(1000, -Math.floor(Math.log2(largest)));
 }

@@ -3,7 +3,7 @@
 
 import { LowrankError } from "../errors.ts";
 import { symmetricEigen } from "./eigen.ts";
-import { columnsOf, type Matrix, matrix, rowsOf, scaleColumns, stackRows, transpose } from "./matrix.ts";
+import { columnsOf, type Matrix, matrix, maxAbs, rowsOf, scaleColumns, stackRows, trace, transpose } from "./matrix.ts";
 import { type Linalg, matmul, subtractProduct } from "./products.ts";
 
 /** At and below this size plain loops are faster than another halving. */
@@ -138,7 +138,7 @@ function divideRow({ cols, data }: Matrix, i: number, by: number): void {
  * @param g n x n, symmetric positive semi-definite
  * @param b n x k
  * @param lambda without unit, not negative
- * @throws LowrankError `runtime` where G holds a number that is not finite
+ * @throws LowrankError `runtime` where G or B holds a number that is not finite, shapes do not fit or lambda is negative
  */
 export async function ridge(la: Linalg, g: Matrix, b: Matrix, lambda: number): Promise<Matrix> {
   const n = g.rows;
@@ -148,10 +148,13 @@ export async function ridge(la: Linalg, g: Matrix, b: Matrix, lambda: number): P
       `ridge: G must be square with B's rows, got [${n}, ${g.cols}] and [${b.rows}, ${b.cols}]`,
     );
   }
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += g.data[i * n + i]!;
+  if (!(lambda >= 0)) throw new LowrankError("runtime", `ridge: lambda must be 0 or more, got ${lambda}`);
+  if (!Number.isFinite(maxAbs(g) + maxAbs(b))) {
+    throw new LowrankError("runtime", "ridge: a matrix holds NaN or infinity");
+  }
   const system = matrix(n, n, g.data.slice());
-  for (let i = 0; i < n; i++) system.data[i * n + i]! += (lambda * trace) / n;
+  const penalty = (lambda * trace(g)) / n;
+  for (let i = 0; i < n; i++) system.data[i * n + i]! += penalty;
   const lower = await tryCholesky(la, system);
   if (lower !== null && !nearlySingular(lower)) return solveCholesky(la, lower, b);
   return leastNorm(la, system, b);

@@ -1,12 +1,11 @@
-// The singular value decomposition, thin or truncated: a full one of the short side's Gram matrix while that is cheap, else
-// an iteration on the leading part.
+// The singular value decomposition, thin or truncated, from eigenvectors of the short side's Gram matrix.
 
 import { LowrankError } from "../errors.ts";
-import { type AnyMatrix, type Matrix, matrix, maxAbs } from "./matrix.ts";
-import type { Linalg } from "./products.ts";
-import { leadingSvd, MAX_DEGREE, oversampled } from "./subspace.ts";
-import { type Tall, tall } from "./tall.ts";
-import { thinSvd } from "./thin.ts";
+import { leadingEigen } from "./leading.ts";
+import { type AnyMatrix, type Matrix, matrix, maxAbs, unitScale } from "./matrix.ts";
+import { type Linalg, matmul } from "./products.ts";
+import { shortGram, type Tall, tall, times } from "./tall.ts";
+import { type TallSvd, thinSvd } from "./thin.ts";
 
 /** A ~ u diag(s) v': u m x k and v n x k with orthonormal columns, s descending. */
 export interface Svd {
@@ -18,19 +17,23 @@ export interface Svd {
 export interface SvdOptions {
   /** Triples wanted, k; by default all, min(m, n). */
   readonly rank?: number;
-  /** Of the random start, where there is one. */
-  readonly seed?: number;
 }
 
+/** Up to this short side all levels of the thin SVD are cheap. */
+const ALWAYS_THIN = 1024;
+
+/** Numbers beyond this, or below one over it, are scaled so that their squares stay in range. */
+const MODERATE = 1e60;
+
 /**
- * Where all of the spectrum is computed (the short side up to about 2,000, or most of it wanted): values to about
- * 1e-13 s_1, ||A - u diag(s) v'|| to 1e-13 ||A||. Else the leading triples by iteration: values behind which there is a
- * gap to 1e-8 of themselves, ||A - u diag(s) v'||_F to 1e-6 of the least possible for decaying spectra and 1e-3 for flat ones.
- * Beyond the result it takes about (short side)^2 float64 numbers for the former, float32 for the latter.
+ * Up to a short side of 1,024, or where more than half of the spectrum is wanted: s to a few n 2^-52 s_1, and so
+ * ||A - u diag(s) v'||. Else ||A - u diag(s) v'||_F is within 1e-6 of the least possible or 1e-6 ||A||_F, whichever is more,
+ * and beyond the result it takes about three matrices as large as the short side's Gram matrix, in float64.
+ * The same matrix gives the same bits.
  * @param a m x n; float32 is widened block by block, never as a whole
  * @throws LowrankError `runtime` where A holds a number that is not finite, or rank is not between 0 and min(m, n)
  */
-export async function svd(la: Linalg, a: AnyMatrix, { rank, seed = 0 }: SvdOptions = {}): Promise<Svd> {
+export async function svd(la: Linalg, a: AnyMatrix, { rank }: SvdOptions = {}): Promise<Svd> {
   const short = Math.min(a.rows, a.cols);
   const k = rank ?? short;
   if (!Number.isInteger(k) || k < 0 || k > short) {
@@ -41,42 +44,24 @@ export async function svd(la: Linalg, a: AnyMatrix, { rank, seed = 0 }: SvdOptio
   }
   const largest = maxAbs(a);
   if (!Number.isFinite(largest)) throw new LowrankError("runtime", "svd: the matrix holds NaN or infinity");
-  const scale = largest > 0 && (largest < 1e-60 || largest > 1e60) ? 2 ** -Math.floor(Math.log2(largest)) : 1;
-  const source = tall(
-    scale === 1
-      ? a
-      : matrix(
-          a.rows,
-          a.cols,
-          Float64Array.from(a.data, (value) => value * scale),
-        ),
-  );
-  const { full, explicit } = cheapest(source, k);
-  const { left, s, right } = full ? await thinSvd(la, source, k) : await leadingSvd(la, source, k, seed, explicit);
+  const scale = largest > MODERATE || largest < 1 / MODERATE ? unitScale(largest) : 1;
+  const source = tall(scale === 1 ? a : scaled(a, scale));
+  const { left, s, right } = await (source.n <= ALWAYS_THIN || 2 * k > source.n ? thinSvd : truncated)(la, source, k);
   const values = scale === 1 ? s : s.map((value) => value / scale);
   return source.flipped ? { u: right, s: values, v: left } : { u: left, s: values, v: right };
 }
 
-/** Operations a second, to weigh the ways against each other: only their ratios count. */
-const DOUBLE_RATE = 75e9;
-const SINGLE_RATE = 150e9;
-const LOOP_RATE = 3e9;
+/** The thin SVD of A restricted to the leading eigenvectors of A'A (Rayleigh-Ritz). */
+async function truncated(la: Linalg, a: Tall, k: number): Promise<TallSvd> {
+  const { vectors } = await leadingEigen(la, await shortGram(la, a), k);
+  const { left, s, right } = await thinSvd(la, tall(await times(la, a, vectors)), k);
+  return { left, s, right: await matmul(la, vectors, right) };
+}
 
-/** Filter applications that an iteration typically takes. */
-const APPLICATIONS = 40;
-
-/** Below this short side all of the spectrum is always cheap. */
-const ALWAYS_FULL = 256;
-
-/** Whether to compute the full spectrum, and if not, whether to form A'A. */
-function cheapest({ m, n }: Tall, k: number): { full: boolean; explicit: boolean } {
-  if (n <= ALWAYS_FULL || k === 0) return { full: true, explicit: true };
-  const p = oversampled(k, n);
-  const gram = 1.25 * m * n * n;
-  const eigen = (size: number) => ((2 / 3) * size ** 3) / LOOP_RATE + (4 * size ** 3) / DOUBLE_RATE;
-  const full = gram / DOUBLE_RATE + eigen(n) + (2 * m * n * k) / DOUBLE_RATE;
-  const ownCost = (2 * m * n * p + 3 * m * p * p) / DOUBLE_RATE + (APPLICATIONS / MAX_DEGREE) * eigen(p);
-  const byGram = gram / SINGLE_RATE + (APPLICATIONS * 2 * n * n * p) / SINGLE_RATE;
-  const byProducts = (APPLICATIONS * 4 * m * n * p) / SINGLE_RATE;
-  return { full: full <= ownCost + Math.min(byGram, byProducts), explicit: byGram <= byProducts };
+function scaled({ rows, cols, data }: AnyMatrix, scale: number): Matrix {
+  return matrix(
+    rows,
+    cols,
+    Float64Array.from(data, (value) => value * scale),
+  );
 }
