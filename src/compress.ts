@@ -5,6 +5,7 @@ import { type Calibration, calibrationOf } from "./analyze/calibration.ts";
 import { type Costs, countCosts } from "./analyze/costs.ts";
 import { imageShape, type ModelInput, resolveInput } from "./analyze/input.ts";
 import { biasVector, findLayers, type Layer } from "./analyze/layers.ts";
+import { activationBytes } from "./analyze/statistics.ts";
 import { methodsNamed } from "./approximate/methods.ts";
 import { sample, split } from "./data/batches.ts";
 import type { Dataset } from "./data/dataset.ts";
@@ -23,6 +24,7 @@ import { type Control, checkInterrupted } from "./progress.ts";
 import { describe } from "./report/describe.ts";
 import type { CompressReport } from "./report/report.ts";
 import { foldBatchNorm } from "./rewrite/fold-batchnorm.ts";
+import { mergeAdds } from "./rewrite/merge-adds.ts";
 import { type Refitted, refit } from "./rewrite/refit.ts";
 import { replaceLayer } from "./rewrite/replace-layer.ts";
 import type { SessionOptions } from "./runtime/session.ts";
@@ -109,7 +111,7 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   checkOptions(options);
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = prepare(original, options);
-  const images = chooseImages(prepared.input, options);
+  const images = chooseImages(prepared, options);
   const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
   const { scored, plan, built } = await withLinalg(session, async (la) => {
     const planned = options.plan === undefined ? undefined : readPlan(options.plan, prepared.layers);
@@ -169,7 +171,17 @@ function prepare(original: Model, options: Pick<CompressOptions, "preprocess">):
   return { original, model, folded, input, layers, costs: countCosts(original, inferShapes(original, given)) };
 }
 
-function chooseImages(input: ModelInput, options: CompressOptions): Images {
+/** Calibration batches: large enough to keep the runtime busy, small enough for the largest layer's activations. */
+const BATCH = 16;
+const ACTIVATION_BYTES = 64 * 2 ** 20;
+
+function batchFor({ input, layers }: Prepared): number {
+  const largest = layers.reduce((most, layer) => Math.max(most, activationBytes(layer)), 1);
+  return input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
+}
+
+function chooseImages(prepared: Prepared, options: CompressOptions): Images {
+  const { input } = prepared;
   const { data, images = 1024, seed = 0, signal } = options;
   const skipped = new Map<string, string>();
   if (data === undefined) return { calibration: null, measured: null, heldOut: true, skipped };
@@ -179,7 +191,7 @@ function chooseImages(input: ModelInput, options: CompressOptions): Images {
   const heldOut = all.length >= 16;
   const [measured, rest] = heldOut ? split(all, 0.25, seed) : [all, all];
   const reading = {
-    batch: input.batch ?? 16,
+    batch: batchFor(prepared),
     onSkip: (name: string, reason: string) => skipped.set(name, reason),
     ...(signal && { signal }),
   };
@@ -219,7 +231,7 @@ async function build(
     checkInterrupted(options);
     options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
     const stages = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const biased = layer.op !== "MatMul" && (layer.bias !== null || calibration !== null);
+    const biased = layer.bias !== null || calibration !== null;
     const replaced = replaceLayer(current, layer, stages, biased ? biasVector(layer) : null);
     current = replaced.model;
     if (calibration === null) continue;
@@ -228,7 +240,7 @@ async function build(
     current = fitted.model;
   }
   options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
-  return { model: current, refits };
+  return { model: mergeAdds(current), refits };
 }
 
 function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Model {

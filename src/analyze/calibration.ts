@@ -11,8 +11,9 @@ const KEEP_BYTES = 512 * 2 ** 20;
 export interface Calibration {
   /** Name of the model's input. */
   readonly input: string;
-  /** Images that will come. */
+  /** Images that will come, and how many at most in one batch. */
   readonly count: number;
+  readonly batch: number;
   batches(): AsyncIterable<Batch>;
 }
 
@@ -30,6 +31,7 @@ export function calibrationOf(
   return {
     input,
     count: indices.length,
+    batch: options.batch,
     async *batches() {
       if (kept !== null) return yield* kept;
       const seen: Batch[] = [];

@@ -37,6 +37,13 @@ export function sampleTarget(width: number): number {
   return Math.max(16_384, 4 * width);
 }
 
+/** Bytes of a layer's input and output for one image: what a pass that reads both holds. */
+export function activationBytes({ op, shape: { F, C }, geometry, positions }: Layer): number {
+  const [rows, columns] = geometry.input;
+  const inputs = op === "Conv" ? C * geometry.group * rows * columns : C * positions;
+  return 4 * (inputs + F * positions);
+}
+
 interface Sums {
   readonly layer: Layer;
   readonly patches: Moments | null;
@@ -61,6 +68,7 @@ export async function collectStatistics(
   });
   const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
   const taps = values.filter((value) => value !== calibration.input);
+  control.onProgress?.({ phase: "statistics", done: 0, total: calibration.count });
   await withSession(withOutputs(model, taps), options.session, async (session) => {
     let done = 0;
     for await (const batch of calibration.batches()) {

@@ -15,12 +15,15 @@ export interface StageCosts {
   readonly params: number;
 }
 
-/** MACs for one image and parameters of stages that stand for `layer`; its bias is counted as in the layer. */
-export function stageCosts(layer: Layer, stages: readonly StageShape[]): StageCosts {
+/**
+ * MACs for one image and parameters of stages that stand for `layer`.
+ * @param biased whether they have a bias; by default counted, since a refit adds one where the layer has none
+ */
+export function stageCosts(layer: Layer, stages: readonly StageShape[], biased = true): StageCosts {
   const { op, geometry, positions } = layer;
   let [rows, columns] = op === "Conv" ? geometry.input : [positions, 1];
   let macs = 0;
-  let params = layer.bias === null ? 0 : layer.shape.F;
+  let params = biased ? layer.shape.F : 0;
   for (const { dims, carries } of stages) {
     if (op === "Conv" && (carries === "both" || carries === "rows")) rows = geometry.output[0];
     if (op === "Conv" && (carries === "both" || carries === "columns")) columns = geometry.output[1];

@@ -18,8 +18,9 @@ export interface LayerTimesOptions extends Pick<LatencyOptions, "threads" | "pro
   readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
 }
 
-/** Seconds for one pair: enough for a median of some hundred short runs. */
+/** Seconds for each of a pair: enough for a median of some hundred short runs; and for all layers together. */
 const SECONDS = 0.25;
+const SECONDS_IN_ALL = 10;
 
 /** @returns times by layer name; layers whose input has no known size are left out */
 export async function timeLayers(
@@ -32,6 +33,7 @@ export async function timeLayers(
   const { inputShapes, ...timing } = options;
   const shapes = inferShapes(before, inputShapes);
   const times = new Map<string, LayerTime>();
+  const seconds = Math.min(SECONDS, SECONDS_IN_ALL / (2 * layers.length));
   for (const [done, layer] of layers.entries()) {
     checkInterrupted(control);
     control.onProgress?.({ phase: "timing layers", done, total: layers.length, note: layer.name });
@@ -42,7 +44,7 @@ export async function timeLayers(
       name: `${layer.name}, ${index === 0 ? "before" : "after"}`,
       model: extract(model, [input], [layer.output]),
     }));
-    const [original, replaced] = await compareLatency(pair, { ...timing, seconds: SECONDS });
+    const [original, replaced] = await compareLatency(pair, { ...timing, seconds });
     times.set(layer.name, { before: original!.median_ms, after: replaced!.median_ms });
   }
   control.onProgress?.({ phase: "timing layers", done: layers.length, total: layers.length });

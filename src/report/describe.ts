@@ -81,7 +81,8 @@ function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): L
     return { ...common, ...same, method: null, rank: null, reason, error: null, error_refit: null };
   }
   const { method, rank } = choice;
-  const costs = stageCosts(layer, METHODS.find(({ name }) => name === method)!.stages(layer, rank));
+  const biased = layer.bias !== null || run.images.calibration > 0;
+  const costs = stageCosts(layer, METHODS.find(({ name }) => name === method)!.stages(layer, rank), biased);
   const time = run.layerTimes.get(layer.name);
   const candidate = candidates.find((each) => each.method === method && each.rank === rank);
   return {

@@ -112,10 +112,8 @@ function whyNone(layer: Layer): string {
 
 /** Products whose weight is computed or comes from outside. */
 function otherLayers(model: Model, shapes: Shapes, total: number): readonly InspectionLayer[] {
-  const nodes = new Map(model.graph.nodes.map((node) => [node.name || (node.outputs[0] ?? ""), node]));
-  return layersWithoutConstantWeight(model).map(({ name, op, reason }) => {
-    const node = nodes.get(name);
-    const macs = node === undefined ? 0 : nodeMacs(node, shapes);
+  return layersWithoutConstantWeight(model).map(({ name, op, node, reason }) => {
+    const macs = nodeMacs(node, shapes);
     return { name, op, shape: null, macs, params: 0, macs_share: shareOf(macs, total), methods: [], reason };
   });
 }

@@ -38,15 +38,16 @@ export function replaceLayer(
   const tensors: Tensor[] = [];
   const nodes: Node[] = [];
   const biasTensor = bias === null ? null : floatTensor(fresh(`${stem}_bias`), [bias.length], bias);
-  let value = layer.input;
-  let features = value;
+  // MatMul has no bias of its own.
+  const added = layer.op === "MatMul" && biasTensor !== null;
+  let [value, features, factor] = [layer.input, layer.input, ""];
   stages.forEach((stage, index) => {
     const last = index === stages.length - 1;
     const weight = stageTensor(layer, stage, fresh(`${stem}_factor${index}`));
     tensors.push(weight);
-    features = value;
-    const output = last ? layer.output : fresh(`${stem}_stage${index}`);
-    const inputs = last && biasTensor !== null ? [value, weight.name, biasTensor.name] : [value, weight.name];
+    [features, factor] = [value, weight.name];
+    const output = last && !added ? layer.output : fresh(`${stem}_stage${index}`);
+    const inputs = last && biasTensor !== null && !added ? [value, factor, biasTensor.name] : [value, factor];
     if (inputs.length === 2 && layer.op === "Gemm" && (model.opsets.get("") ?? 1) < GEMM_BIAS_OPTIONAL) {
       const zeros = floatTensor(fresh(`${stem}_zeros${index}`), [stage.dims[0]], new Float32Array(stage.dims[0]));
       tensors.push(zeros);
@@ -56,12 +57,13 @@ export function replaceLayer(
     value = output;
   });
   if (biasTensor !== null) tensors.push(biasTensor);
+  if (added) nodes.push(makeNode("Add", [value, biasTensor.name], [layer.output], {}, fresh(`${stem}_add`)));
   const graph = prune(replaceNodes(model.graph, new Map([[layer.node, { nodes, initializers: tensors }]])));
   return {
     model: { ...model, graph },
     features,
     reader: readerOfLast(layer, stages),
-    weight: nodes.at(-1)!.inputs[1]!,
+    weight: factor,
     bias: biasTensor?.name ?? null,
   };
 }

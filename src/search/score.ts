@@ -4,7 +4,7 @@
 
 import type { Calibration } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
-import { collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
+import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
 import type { Decomposition, Method, MethodName } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
@@ -30,7 +30,7 @@ export interface ScoreOptions {
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: number }>;
 }
 
-/** Statistics of one group of layers take at most this many bytes. */
+/** Statistics of one group of layers, and the activations of one batch that they are made of, take at most so many bytes. */
 const GROUP_BYTES = 512 * 2 ** 20;
 
 /** @param calibration null for the plain metric, which needs no images */
@@ -50,7 +50,7 @@ export async function scoreLayers(
     else scored.set(layer.name, { layer, candidates: [], decompositions: new Map(), refused });
   }
   let done = 0;
-  for (const group of groups(open, options)) {
+  for (const group of groups(open, calibration?.batch ?? 0, options)) {
     const statistics = await groupStatistics(la, model, group, calibration, options, control);
     for (const layer of group) {
       checkInterrupted(control);
@@ -86,12 +86,13 @@ function wantsPatches(layer: Layer, options: ScoreOptions): boolean {
   return methodsFor(layer, options).some((method) => method.name === "spatial");
 }
 
-function* groups(layers: readonly Layer[], options: ScoreOptions): Generator<readonly Layer[]> {
+function* groups(layers: readonly Layer[], batch: number, options: ScoreOptions): Generator<readonly Layer[]> {
   let group: Layer[] = [];
   let bytes = 0;
   for (const layer of layers) {
     const { F, C, X, Y } = layer.shape;
-    const size = 8 * (F * F + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
+    const sums = 8 * (F * F + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
+    const size = sums + batch * activationBytes(layer);
     if (group.length > 0 && bytes + size > GROUP_BYTES) {
       yield group;
       [group, bytes] = [[], 0];

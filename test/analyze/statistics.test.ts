@@ -74,6 +74,7 @@ test.each(["channel", "spatial"])(
     const calibration: Calibration = {
       input: "x",
       count,
+      batch: count,
       async *batches() {
         yield batch;
       },

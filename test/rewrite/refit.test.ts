@@ -27,6 +27,7 @@ function images(count: number): Calibration {
   return {
     input: "x",
     count,
+    batch: 8,
     async *batches() {
       for (let i = 0; i < count; i += 8) {
         const n = Math.min(8, count - i);

@@ -5,9 +5,10 @@ import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
+import { floats } from "../../src/graph/tensor.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius } from "../../src/metric/metric.ts";
-import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
+import { replaceLayer, setFactor } from "../../src/rewrite/replace-layer.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { type ConvCase, convModel, normal, normalTensor, relativeDifference } from "../support/nets.ts";
 
@@ -107,6 +108,23 @@ const DENSE = {
   "Gemm without bias": dense("Gemm", { bias: false }),
   MatMul: dense("MatMul", {}),
 };
+
+test("MatMul takes a bias by an Add, and can be given other values", async () => {
+  const source = DENSE.MatMul;
+  const { layer, stages } = await replaceFully(source, { x: [1, 40] }, "svd");
+  const bias = normal(layer.shape.F, 8);
+  const replaced = replaceLayer(source, layer, stages, bias);
+  const feeds = { x: float32([3, 40], normal(120, 5)) };
+  const [before, after] = [(await runOnce(source, feeds)).y!, (await runOnce(replaced.model, feeds)).y!];
+  const shifted = (before.data as Float32Array).map((value, i) => value + bias[i % bias.length]!);
+  expect(relativeDifference(after.data as Float32Array, shifted)).toBeLessThan(1e-5);
+  const weight = floats(replaced.model.graph.initializers.get(replaced.weight)!);
+  const rows = stages.at(-1)!.weight;
+  const back = setFactor(replaced.model, replaced, rows, new Float32Array(bias.length));
+  expect(floats(back.graph.initializers.get(replaced.weight)!)).toEqual(weight);
+  const plain = (await runOnce(back, feeds)).y!;
+  expect(relativeDifference(plain.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
+});
 
 for (const [name, source] of Object.entries(DENSE)) {
   test(`svd at full rank gives the same outputs: ${name}`, async () => {
