@@ -58,7 +58,7 @@ async function measure(paths: readonly string[], flags: Flags, running: Running)
 
 const freeInputs = ({ graph }: Model) => graph.inputs.filter(({ name }) => !graph.initializers.has(name));
 
-/** The image input's shape where more than its batch size is left free; inputs of known shape say it themselves. */
+/** The image input's shape where more than its batch size is left free; one that is fixed must agree with --size. */
 function freeInputShape(
   model: Model,
   options: PreprocessOptions,
@@ -67,7 +67,7 @@ function freeInputShape(
   const open = freeInputs(model).some(
     ({ shape }) => shape?.length === 4 && shape.slice(1).some((dim) => typeof dim !== "number"),
   );
-  if (!open) return {};
+  if (!open && options.size === undefined) return {};
   const input = resolveInput(model, options);
   return imageShape(input, input.batch ?? batch);
 }

@@ -1,7 +1,7 @@
 // The files that a command reads and writes, checked before any work starts.
 
 import { access, constants, readFile, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { readModelFiles } from "#platform";
 import { reason } from "../data/reason.node.ts";
 import { LowrankError } from "../errors.ts";
@@ -39,6 +39,7 @@ export async function readText(path: string): Promise<string> {
 export async function checkOutput(output: string, inputs: readonly string[]): Promise<void> {
   const refuse = (reason: string) =>
     new LowrankError("bad-option", `cannot write ${output}: ${reason}`, { file: output });
+  if (output.endsWith("/") || output.endsWith(sep)) throw refuse("it names a folder; give a file");
   const folder = dirname(resolve(output));
   const parent = await stat(folder).catch(() => null);
   if (!parent?.isDirectory()) throw refuse(`there is no folder ${folder}`);

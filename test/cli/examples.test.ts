@@ -63,3 +63,9 @@ test.each(["compress", "inspect", "eval", "bench"])("the examples of %s --help w
     expect(stdout).not.toBe("");
   }
 });
+
+test("what no memory holds is one line", async () => {
+  const { code, stderr } = await inProcess(["bench", "free.onnx", "--size", "16384", "--batch", "65536"]);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^lowrank: there is not enough memory \(.*\): try a smaller --batch or --size$/m);
+});
