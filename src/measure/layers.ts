@@ -1,7 +1,7 @@
 // Times single layers: each replaced layer's own part of the network before and after, in turn, at its real input size.
 
 import type { Layer } from "../analyze/layers.ts";
-import { extract } from "../graph/edit.ts";
+import { consumers, extract, producers } from "../graph/edit.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -40,13 +40,23 @@ export async function timeLayers(
     const value = shapes.get(layer.input);
     if (!value?.shape?.every((dim) => typeof dim === "number")) continue;
     const input = { name: layer.input, type: value.type ?? "float32", shape: value.shape };
+    const end = commonEnd(before, after, layer.output);
     const pair = [before, after].map((model, index) => ({
       name: `${layer.name}, ${index === 0 ? "before" : "after"}`,
-      model: extract(model, [input], [layer.output]),
+      model: extract(model, [input], [end]),
     }));
     const [original, replaced] = await compareLatency(pair, { ...timing, seconds });
     times.set(layer.name, { before: original!.median_ms, after: replaced!.median_ms });
   }
   control.onProgress?.({ phase: "timing layers", done: layers.length, total: layers.length });
   return times;
+}
+
+/** The first value from a layer's output on that both models have: an Add after it may have been merged into its bias. */
+function commonEnd(before: Model, after: Model, output: string): string {
+  const made = producers(after.graph);
+  const users = consumers(before.graph);
+  let end = output;
+  while (!made.has(end)) end = users.get(end)![0]!.outputs[0]!;
+  return end;
 }
