@@ -34,16 +34,27 @@ export async function openDataset(files: string | readonly File[]): Promise<Data
     throw new LowrankError("bad-option", "in a browser, openDataset takes the files that a page was given");
   }
   const images = files.filter(({ type }) => type.startsWith("image/"));
-  const ignored = files.filter((file) => !images.includes(file)).map(({ name }) => name);
-  if (images.length === 0) throw new LowrankError("bad-data", "none of these files is an image");
-  const folder = ({ webkitRelativePath }: File) => webkitRelativePath.split("/").at(-2) ?? "";
-  const depth = Math.max(...images.map(({ webkitRelativePath }) => webkitRelativePath.split("/").length));
-  const classes = depth > 2 ? [...new Set(images.map(folder))].sort() : null;
-  const entries = images.map((file): ImageFile => {
-    const label = classes === null ? null : classes.indexOf(folder(file));
-    return { name: file.webkitRelativePath || file.name, label, decode: (wanted) => decode(file, wanted) };
+  const inFolder = images.filter((file) => folderOf(file) !== null);
+  const names = [...new Set(inFolder.map((file) => folderOf(file)!))].sort();
+  // As in Node: a single folder tells no classes apart, and what lies deeper is not looked for.
+  const classes = names.length > 1 ? names : null;
+  const used = names.length > 0 ? inFolder : images.filter((file) => depthOf(nameOf(file)) < 3);
+  if (used.length === 0)
+    throw new LowrankError("bad-data", "none of these files is an image where images are looked for");
+  const entries = used.map((file): ImageFile => {
+    const label = classes === null ? null : classes.indexOf(folderOf(file)!);
+    return { name: nameOf(file), label, decode: (wanted) => decode(file, wanted) };
   });
-  return datasetFromFiles(entries, classes, ignored);
+  const chosen = new Set(used);
+  return datasetFromFiles(entries, classes, files.filter((file) => !chosen.has(file)).map(nameOf));
+}
+
+const nameOf = ({ webkitRelativePath, name }: File) => webkitRelativePath || name;
+const depthOf = (path: string) => path.split("/").length;
+
+/** The class folder of a file: "cat" of "photos/cat/1.png". */
+function folderOf({ webkitRelativePath: path }: File): string | null {
+  return path !== undefined && depthOf(path) === 3 ? path.split("/")[1]! : null;
 }
 
 async function decode(source: ImageBitmapSource, wanted: Wanted): Promise<Pixels> {
