@@ -1,4 +1,6 @@
-// Writes nodes into a graph that is being made, in the form that its operator set has, so that rules can be written once.
+// Writes nodes into a graph that is being made, in the form that its operator set has, so that rules can be written once. From
+// operator set 7 on: what came later (Expand in 8, Where and Sign in 9, Slice with steps in 10, Equal of floats in 11) is put
+// together from older operators.
 
 import { int, ints, node } from "../graph/build.ts";
 import { freshName } from "../graph/edit.ts";
@@ -16,9 +18,7 @@ export interface Emitter {
   /** A name that nothing has yet. */
   fresh(stem: string): string;
   /** Adds a node of the standard domain with one output and gives the output's name. */
-  op(op: string, inputs: readonly string[], attributes?: Attributes, stem?: string): string;
-  /** The same with several outputs. */
-  ops(op: string, inputs: readonly string[], outputs: number, attributes?: Attributes): readonly string[];
+  op(op: string, inputs: readonly string[], attributes?: Attributes): string;
   /** Constants; the same one is written once. */
   scalar(value: number): string;
   integers(values: readonly number[]): string;
@@ -39,18 +39,16 @@ export function createEmitter(graph: Graph, opset: number): Emitter {
     known.set(key, tensor.name);
     return tensor.name;
   };
-  const ops = (op: string, inputs: readonly string[], outputs: number, attributes: Attributes = {}, stem = op) => {
-    const names = Array.from({ length: outputs }, () => fresh(`grad_${stem}`));
-    nodes.push(node(op, inputs, names, attributes, fresh(`grad_node_${stem}`)));
-    return names;
-  };
   return {
     opset,
     nodes,
     constants,
     fresh,
-    ops,
-    op: (op, inputs, attributes, stem) => ops(op, inputs, 1, attributes, stem)[0]!,
+    op(op, inputs, attributes = {}) {
+      const output = fresh(`grad_${op}`);
+      nodes.push(node(op, inputs, [output], attributes, fresh(`grad_node_${op}`)));
+      return output;
+    },
     scalar: (value) => once(`f${value}`, (name) => floatTensor(name, [], Float32Array.of(value))),
     integers: (values) => once(`i${values.join()}`, (name) => intTensor(name, values)),
     tensor(dims, data) {
@@ -72,15 +70,37 @@ export const neg = (e: Emitter, a: string): string => e.op("Neg", [a]);
 /** x times a number; x itself for 1. */
 export const scale = (e: Emitter, x: string, by: number): string => (by === 1 ? x : mul(e, x, e.scalar(by)));
 
-/** Where `condition`, a, else b. */
-export const where = (e: Emitter, condition: string, a: string, b: string): string => e.op("Where", [condition, a, b]);
-
 /** A condition as numbers 0 and 1. */
 export const asFloat = (e: Emitter, condition: string): string => e.op("Cast", [condition], { to: int(1) });
 
+export const greater = (e: Emitter, a: string, b: string): string => e.op("Greater", [a, b]);
+export const less = (e: Emitter, a: string, b: string): string => e.op("Less", [a, b]);
+
+/** Where two values are equal. */
+export function equal(e: Emitter, a: string, b: string): string {
+  return e.opset < 11 ? e.op("Not", [e.op("Or", [less(e, a, b), greater(e, a, b)])]) : e.op("Equal", [a, b]);
+}
+
+/** Where `condition`, a, else b. */
+export function where(e: Emitter, condition: string, a: string, b: string): string {
+  if (e.opset >= 9) return e.op("Where", [condition, a, b]);
+  return add(e, mul(e, asFloat(e, condition), a), mul(e, asFloat(e, e.op("Not", [condition])), b));
+}
+
+/** -1, 0 or 1. */
+export function sign(e: Emitter, x: string): string {
+  if (e.opset >= 9) return e.op("Sign", [x]);
+  const zero = e.scalar(0);
+  return sub(e, asFloat(e, greater(e, x, zero)), asFloat(e, less(e, x, zero)));
+}
+
 export const reshape = (e: Emitter, x: string, shape: Shape): string => e.op("Reshape", [x, e.integers(shape)]);
 
-export const expand = (e: Emitter, x: string, shape: Shape): string => e.op("Expand", [x, e.integers(shape)]);
+/** x repeated to a shape that it broadcasts to. */
+export function expand(e: Emitter, x: string, shape: Shape): string {
+  if (e.opset >= 8) return e.op("Expand", [x, e.integers(shape)]);
+  return add(e, x, e.tensor(shape, new Float32Array(elementCount(shape))));
+}
 
 /** x with its axes in the order `perm`; x itself where that is the order they have. */
 export function transpose(e: Emitter, x: string, perm: readonly number[]): string {
@@ -96,10 +116,10 @@ export function swapLast(e: Emitter, x: string, rank: number): string {
   return transpose(e, x, [...perm.slice(0, -2), rank - 1, rank - 2]);
 }
 
-type Reduction = "ReduceSum" | "ReduceMean" | "ReduceMax";
+type Reduction = "ReduceSum" | "ReduceMean";
 
 /** The operator set from which on each reduction takes its axes as an input. */
-const AXES_AS_INPUT: Readonly<Record<Reduction, number>> = { ReduceSum: 13, ReduceMean: 18, ReduceMax: 18 };
+const AXES_AS_INPUT: Readonly<Record<Reduction, number>> = { ReduceSum: 13, ReduceMean: 18 };
 
 /** Reduces x over `axes` (none: x itself). */
 export function reduce(e: Emitter, op: Reduction, x: string, axes: readonly number[], keep: boolean): string {
@@ -112,7 +132,7 @@ export function reduce(e: Emitter, op: Reduction, x: string, axes: readonly numb
 export const reduceSum = (e: Emitter, x: string, axes: readonly number[], keep = false): string =>
   reduce(e, "ReduceSum", x, axes, keep);
 
-/** x from `starts` up to `ends` along `axes`. */
+/** x from `starts` up to `ends` along `axes`, every one or, where given, every `steps`th element; all counted from the front. */
 export function slice(
   e: Emitter,
   x: string,
@@ -121,12 +141,35 @@ export function slice(
   axes: readonly number[],
   steps?: readonly number[],
 ): string {
-  if (e.opset < 10) {
-    if (steps?.some((step) => step !== 1)) throw new Error("slice: steps need operator set 10");
-    return e.op("Slice", [x], { starts: ints(starts), ends: ints(ends), axes: ints(axes) });
+  if (e.opset >= 10) {
+    const lists = [starts, ends, axes, ...(steps ? [steps] : [])];
+    return e.op("Slice", [x, ...lists.map((list) => e.integers(list))]);
   }
-  const lists = [starts, ends, axes, ...(steps ? [steps] : [])];
-  return e.op("Slice", [x, ...lists.map((list) => e.integers(list))]);
+  if (steps === undefined) return e.op("Slice", [x], { starts: ints(starts), ends: ints(ends), axes: ints(axes) });
+  return axes.reduce((from, axis, i) => {
+    const count = Math.ceil((ends[i]! - starts[i]!) / steps[i]!);
+    return gather(
+      e,
+      from,
+      axis,
+      Array.from({ length: count }, (_, k) => starts[i]! + k * steps[i]!),
+    );
+  }, x);
+}
+
+/** The elements at these places of an axis. */
+export const gather = (e: Emitter, x: string, axis: number, places: readonly number[]): string =>
+  e.op("Gather", [x, e.integers(places)], { axis: int(axis) });
+
+/** x backwards along `axes`, whose sizes are given. */
+export function flip(e: Emitter, x: string, axes: readonly number[], sizes: readonly number[]): string {
+  if (axes.length === 0) return x;
+  if (e.opset < 10) {
+    const backwards = (size: number) => Array.from({ length: size }, (_, i) => size - 1 - i);
+    return axes.reduce((from, axis, i) => gather(e, from, axis, backwards(sizes[i]!)), x);
+  }
+  const all = (value: number) => e.integers(axes.map(() => value));
+  return e.op("Slice", [x, all(-1), all(-(2 ** 31)), e.integers(axes), all(-1)]);
 }
 
 /** Zeros around x: `before` and `after` along each axis, negative to cut off; x itself where all are zero. */
@@ -135,13 +178,6 @@ export function pad(e: Emitter, x: string, before: readonly number[], after: rea
   if (pads.every((amount) => amount === 0)) return x;
   if (e.opset < 11) return e.op("Pad", [x], { pads: ints(pads) });
   return e.op("Pad", [x, e.integers(pads)]);
-}
-
-/** Parts of these sizes along an axis. */
-export function split(e: Emitter, x: string, axis: number, sizes: readonly number[]): readonly string[] {
-  if (sizes.length === 1) return [x];
-  if (e.opset < 13) return e.ops("Split", [x], sizes.length, { axis: int(axis), split: ints(sizes) });
-  return e.ops("Split", [x, e.integers(sizes)], sizes.length, { axis: int(axis) });
 }
 
 export function concat(e: Emitter, parts: readonly string[], axis: number): string {
@@ -154,24 +190,26 @@ export const zeros = (e: Emitter, shape: Shape): string => expand(e, e.scalar(0)
 /** Sums what broadcasting has repeated, so that x (of shape `from`) gets the shape `to`. */
 export function unbroadcast(e: Emitter, x: string, from: Shape, to: Shape): string {
   const extra = from.length - to.length;
-  const axes = from.flatMap((size, i) => (i < extra || (to[i - extra] === 1 && size !== 1) ? [i] : []));
+  const axes = from.flatMap((size, i) => (size !== 1 && (i < extra || to[i - extra] === 1) ? [i] : []));
   const summed = reduceSum(e, x, axes, true);
-  return axes.length === 0 && extra === 0 ? x : reshape(e, summed, to);
+  return extra === 0 ? summed : reshape(e, summed, to);
 }
 
-/**
- * The linear map `rows` x `cols` (row-major) applied along an axis of x, whose size there is `cols`.
- */
-export function alongAxis(
-  e: Emitter,
-  x: string,
-  shape: Shape,
-  axis: number,
-  map: { readonly rows: number; readonly cols: number; readonly data: Float32Array<ArrayBuffer> },
-): string {
+/** A matrix of constants, row-major. */
+export interface LinearMap {
+  readonly rows: number;
+  readonly cols: number;
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** A linear map applied along an axis of x, whose size there is the number of the map's columns. */
+export function alongAxis(e: Emitter, x: string, shape: Shape, axis: number, map: LinearMap): string {
   const outer = elementCount(shape.slice(0, axis));
   const inner = elementCount(shape.slice(axis + 1));
-  const stacked = reshape(e, x, [outer, map.cols, inner]);
-  const mapped = matmul(e, e.tensor([map.rows, map.cols], map.data), stacked);
+  const matrix = e.tensor([map.rows, map.cols], map.data);
+  const mapped =
+    inner === 1
+      ? matmul(e, reshape(e, x, [outer, map.cols]), swapLast(e, matrix, 2))
+      : matmul(e, matrix, reshape(e, x, [outer, map.cols, inner]));
   return reshape(e, mapped, shape.with(axis, map.rows));
 }

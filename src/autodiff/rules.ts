@@ -1,8 +1,7 @@
 // The table of gradient rules, operator to rule.
 
-import { LowrankError } from "../errors.ts";
 import type { Node } from "../graph/model.ts";
-import type { GradientRule, GradientRules } from "./rule.ts";
+import { type GradientRule, type GradientRules, uncovered } from "./rule.ts";
 import { ACTIVATIONS } from "./rules/activations.ts";
 import { CONVOLUTIONS } from "./rules/conv.ts";
 import { ELEMENTWISE } from "./rules/elementwise.ts";
@@ -12,11 +11,7 @@ import { PRODUCTS } from "./rules/products.ts";
 import { REDUCTIONS } from "./rules/reduce.ts";
 import { STRUCTURE } from "./rules/structure.ts";
 
-/** Steps, comparisons and shapes: no gradient flows through them. */
-const FLAT = "ArgMax ArgMin Ceil Equal Floor Greater GreaterOrEqual Less LessOrEqual Not Round Shape Sign Size";
-
-const none: GradientRule = ({ node }) => node.inputs.map(() => null);
-
+/** Of the standard domain. */
 export const GRADIENT_RULES: GradientRules = {
   ...ELEMENTWISE,
   ...ACTIVATIONS,
@@ -26,20 +21,23 @@ export const GRADIENT_RULES: GradientRules = {
   ...NORMALISATIONS,
   ...REDUCTIONS,
   ...STRUCTURE,
-  ...Object.fromEntries(FLAT.split(" ").map((op) => [op, none])),
 };
 
-const isStandard = ({ domain }: Node): boolean => domain === "" || domain === "ai.onnx";
+/** Steps, comparisons, shapes and drawn numbers: their outputs do not move with their inputs, so no gradient flows back. */
+export const FLAT: ReadonlySet<string> = new Set(
+  (
+    "ArgMax ArgMin Ceil Equal EyeLike Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual NonZero Not RandomNormalLike " +
+    "RandomUniformLike Round Shape Sign Size"
+  ).split(" "),
+);
+
+export const isFlat = ({ domain, op }: Node): boolean => domain === "" && FLAT.has(op);
 
 /** Whether the node's rule gives gradients in the shape of the output. */
-export const isBroadcasting = (node: Node): boolean => isStandard(node) && Object.hasOwn(ELEMENTWISE, node.op);
-
-export const hasRule = (node: Node): boolean => isStandard(node) && Object.hasOwn(GRADIENT_RULES, node.op);
+export const isBroadcasting = ({ domain, op }: Node): boolean => domain === "" && Object.hasOwn(ELEMENTWISE, op);
 
 /** @throws LowrankError `unsupported` naming operator and node where there is none */
 export function ruleFor(node: Node): GradientRule {
-  if (hasRule(node)) return GRADIENT_RULES[node.op]!;
-  const op = isStandard(node) ? node.op : `${node.domain}.${node.op}`;
-  const message = `there is no gradient rule for the operator ${op} (node ${node.name || node.outputs[0]})`;
-  throw new LowrankError("unsupported", message, { node: node.name, op });
+  if (node.domain === "" && Object.hasOwn(GRADIENT_RULES, node.op)) return GRADIENT_RULES[node.op]!;
+  throw uncovered({ node }, "there is no rule for its operator");
 }

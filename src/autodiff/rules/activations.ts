@@ -1,19 +1,27 @@
 // Gradients of functions applied to each element, g f'(x), written with y = f(x) where that is cheaper.
 
-import { floatAttribute, int, stringAttribute } from "../../graph/build.ts";
-import type { ElementType } from "../../graph/model.ts";
-import { add, div, type Emitter, mul, neg, scale, sub, where } from "../emit.ts";
-import { type GradientCall, type GradientRule, type GradientRules, has, input, upstream } from "../rule.ts";
+import { floatAttribute, stringAttribute } from "../../graph/build.ts";
+import { add, div, type Emitter, greater, less, mul, neg, scale, sign, sub, where } from "../emit.ts";
+import {
+  type GradientCall,
+  type GradientRule,
+  type GradientRules,
+  has,
+  input,
+  output,
+  uncovered,
+  upstream,
+} from "../rule.ts";
 
 /** A rule from the gradient g, the input x and the output y. */
 function unary(make: (e: Emitter, g: string, x: string, y: string, call: GradientCall) => string): GradientRule {
-  return (call) => [make(call.emit, upstream(call), input(call), call.node.outputs[0]!, call)];
+  return (call) => [make(call.emit, upstream(call), input(call), output(call), call)];
 }
 
-const greater = (e: Emitter, a: string, b: string): string => e.op("Greater", [a, b]);
-const less = (e: Emitter, a: string, b: string): string => e.op("Less", [a, b]);
 const square = (e: Emitter, x: string): string => mul(e, x, x);
 const oneMinus = (e: Emitter, x: string): string => sub(e, e.scalar(1), x);
+
+const positive = (e: Emitter, x: string): string => greater(e, x, e.scalar(0));
 
 /** Where low < x < high g, else 0. */
 const inside = (e: Emitter, g: string, x: string, low: string, high: string): string =>
@@ -69,34 +77,45 @@ const mish = unary((e, g, x) => {
   return mul(e, g, add(e, t, mul(e, mul(e, x, e.op("Sigmoid", [x])), oneMinus(e, square(e, t)))));
 });
 
+/** g where x is positive; below that a multiple of exp(x / alpha), which y tells. */
 const elu = unary((e, g, x, y, { node }) => {
   const alpha = floatAttribute(node, "alpha", 1);
-  return where(e, greater(e, x, e.scalar(0)), g, mul(e, g, add(e, y, e.scalar(alpha))));
+  return where(e, positive(e, x), g, mul(e, g, add(e, y, e.scalar(alpha))));
+});
+
+const celu = unary((e, g, x, y, { node }) => {
+  const alpha = floatAttribute(node, "alpha", 1);
+  return where(e, positive(e, x), g, mul(e, g, add(e, scale(e, y, 1 / alpha), e.scalar(1))));
 });
 
 const selu = unary((e, g, x, y, { node }) => {
   const alpha = floatAttribute(node, "alpha", 1.6732631921768188);
-  const gamma = floatAttribute(node, "gamma", 1.0507009873554805);
+  const gamma = floatAttribute(node, "gamma", 1.0507010221481323);
   const below = mul(e, g, add(e, y, e.scalar(alpha * gamma)));
-  return where(e, greater(e, x, e.scalar(0)), scale(e, g, gamma), below);
+  return where(e, positive(e, x), scale(e, g, gamma), below);
 });
 
-/** ONNX's numbers for the float types. */
-const FLOATS: Readonly<Partial<Record<ElementType, number>>> = { float32: 1, float16: 10, float64: 11, bfloat16: 16 };
+/** 1 / (1 + |x|)^2. */
+const softsign = unary((e, g, x) => div(e, g, square(e, add(e, e.op("Abs", [x]), e.scalar(1)))));
 
-/** Back to the type that came in. */
-const cast: GradientRule = (call) => {
-  const to = FLOATS[call.inputType(0) ?? "float32"];
-  return [to === undefined ? null : call.emit.op("Cast", [upstream(call)], { to: int(to) })];
+/** Does nothing where the network is not being trained by its own dropout. */
+const dropout: GradientRule = (call) => {
+  const training = has(call, 2) ? call.constant(2) : null;
+  if (has(call, 2) && training?.bytes[0] !== 0) throw uncovered(call, "training_mode is not false");
+  return [upstream(call)];
 };
 
 export const ACTIVATIONS: GradientRules = {
   // y is not negative, so that its sign is the derivative.
-  Relu: unary((e, g, _, y) => mul(e, g, e.op("Sign", [y]))),
+  Relu: unary((e, g, _, y) => mul(e, g, sign(e, y))),
   LeakyRelu: unary((e, g, x, _, { node }) =>
-    where(e, greater(e, x, e.scalar(0)), g, scale(e, g, floatAttribute(node, "alpha", 0.01))),
+    where(e, positive(e, x), g, scale(e, g, floatAttribute(node, "alpha", 0.01))),
+  ),
+  ThresholdedRelu: unary((e, g, x, _, { node }) =>
+    where(e, greater(e, x, e.scalar(floatAttribute(node, "alpha", 1))), g, e.scalar(0)),
   ),
   Elu: elu,
+  Celu: celu,
   Selu: selu,
   Sigmoid: unary((e, g, _, y) => mul(e, g, mul(e, y, oneMinus(e, y)))),
   HardSigmoid: hardSigmoid,
@@ -107,15 +126,19 @@ export const ACTIVATIONS: GradientRules = {
     stringAttribute(node, "approximate", "none") === "tanh" ? geluTanh(e, g, x) : geluExact(e, g, x),
   ),
   Softplus: unary((e, g, x) => mul(e, g, e.op("Sigmoid", [x]))),
+  Softsign: softsign,
   Erf: unary((e, g, x) => mul(e, g, scale(e, e.op("Exp", [neg(e, square(e, x))]), 2 / Math.sqrt(Math.PI)))),
   Exp: unary((e, g, _, y) => mul(e, g, y)),
   Log: unary((e, g, x) => div(e, g, x)),
   Sqrt: unary((e, g, _, y) => div(e, scale(e, g, 0.5), y)),
   Reciprocal: unary((e, g, _, y) => neg(e, mul(e, g, square(e, y)))),
   Neg: unary((e, g) => neg(e, g)),
-  Abs: unary((e, g, x) => mul(e, g, e.op("Sign", [x]))),
+  Abs: unary((e, g, x) => mul(e, g, sign(e, x))),
+  Sin: unary((e, g, x) => mul(e, g, e.op("Cos", [x]))),
+  Cos: unary((e, g, x) => neg(e, mul(e, g, e.op("Sin", [x])))),
   Clip: clip,
   Identity: unary((_, g) => g),
-  Dropout: unary((_, g) => g),
-  Cast: cast,
+  Dropout: dropout,
+  // From float32 to itself: other types are refused before.
+  Cast: unary((_, g) => g),
 };

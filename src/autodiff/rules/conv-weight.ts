@@ -6,16 +6,8 @@
 
 import { elementCount } from "../../graph/tensor.ts";
 import { concat, type Emitter, matmul, pad, reduceSum, reshape, slice, swapLast, transpose } from "../emit.ts";
-
-/** How a kernel moves over its input, all lists one entry a spatial axis. */
-export interface Window {
-  readonly kernel: readonly number[];
-  readonly strides: readonly number[];
-  readonly dilations: readonly number[];
-  readonly begin: readonly number[];
-  readonly end: readonly number[];
-  readonly group: number;
-}
+import { spatialAxes } from "../rule.ts";
+import { everyIndex, type Window } from "./window.ts";
 
 interface Value {
   readonly name: string;
@@ -25,30 +17,33 @@ interface Value {
 /**
  * @param x the input [N, C, ...]
  * @param g the gradient of the output [N, F, ...]
- * @returns the name of the gradient [F, C / group, ...]
+ * @param perImage whether each image's gradient is wanted, in place of their sum
+ * @returns the name of the gradient [F, C / group, ...], with N in front where it is for each image
  */
-export function weightGradient(e: Emitter, x: Value, g: Value, window: Window): string {
+export function weightGradient(e: Emitter, x: Value, g: Value, window: Window, perImage = false): string {
   const [N = 0, C = 0] = x.shape;
   const F = g.shape[1]!;
   const { kernel, group } = window;
   // Groups are independent: more images of fewer channels.
-  const images = N * group;
   const split = ({ name, shape }: Value, channels: number): Value => {
-    const own = [images, channels / group, ...shape.slice(2)];
+    const own = [N * group, channels / group, ...shape.slice(2)];
     return { name: group === 1 ? name : reshape(e, name, own), shape: own };
   };
   const [input, grad] = [split(x, C), split(g, F)];
   const products = isShift(window) ? byShifts(e, input, grad, window) : bySlices(e, input, grad, window);
-  return arrange(e, products, { N, group, F: F / group, C: C / group, kernel });
+  const { name, first, second } = products;
+  const stacked = reshape(e, name, [N, group, first, F / group, second, C / group]);
+  if (perImage) return reshape(e, transpose(e, stacked, [0, 1, 3, 5, 2, 4]), [N, F, C / group, ...kernel]);
+  return reshape(e, transpose(e, reduceSum(e, stacked, [0]), [0, 2, 4, 1, 3]), [F, C / group, ...kernel]);
 }
 
-const isShift = ({ kernel, strides, begin, end }: Window): boolean =>
-  kernel.length === 2 && strides.every((stride) => stride === 1) && [...begin, ...end].every((pad) => pad >= 0);
+const isShift = ({ kernel, strides }: Window): boolean =>
+  kernel.length === 2 && strides.every((stride) => stride === 1);
 
-/** Products of g and x at every shift, still one for each image: [images, rows of kernel, F, columns of kernel, C]. */
+/** Products of g and x at every shift, still one for each image: [images, first, F, second, C]. */
 interface Products {
   readonly name: string;
-  /** Kernel positions that the second axis counts, and those that the fourth does. */
+  /** How many places of the kernel the second axis counts, and how many the fourth. */
   readonly first: number;
   readonly second: number;
 }
@@ -67,9 +62,9 @@ function byShifts(e: Emitter, x: Value, g: Value, { kernel, dilations, begin, en
   const shiftedX = Array.from({ length: Y }, (_, j) =>
     spare === 0 ? flat : slice(e, flat, [j * dy], [j * dy + length], [2]),
   );
-  const shiftedG = Array.from({ length: X }, (_, i) => {
-    return pad(e, g.name, [0, 0, i * dx, 0], [0, 0, rows - OH - i * dx, columns - OW]);
-  });
+  const shiftedG = Array.from({ length: X }, (_, i) =>
+    pad(e, g.name, [0, 0, i * dx, 0], [0, 0, rows - OH - i * dx, columns - OW]),
+  );
   const left = reshape(e, concat(e, shiftedG, 1), [images, X * F, length]);
   const right = swapLast(e, concat(e, shiftedX, 1), 3);
   return { name: matmul(e, left, right), first: X, second: Y };
@@ -79,38 +74,14 @@ function bySlices(e: Emitter, x: Value, g: Value, window: Window): Products {
   const { kernel, strides, dilations, begin, end } = window;
   const [images = 0, C = 0] = x.shape;
   const [, F = 0, ...out] = g.shape;
-  const positions = elementCount(out);
   const padded = pad(e, x.name, [0, 0, ...begin], [0, 0, ...end]);
-  const axes = kernel.map((_, i) => i + 2);
-  const at = kernelPositions(kernel).map((position) => {
-    const starts = position.map((k, i) => k * dilations[i]!);
+  const at = everyIndex(kernel).map((place) => {
+    const starts = place.map((k, i) => k * dilations[i]!);
     const ends = starts.map((start, i) => start + (out[i]! - 1) * strides[i]! + 1);
-    return slice(e, padded, starts, ends, axes, strides);
+    return slice(e, padded, starts, ends, spatialAxes(x.shape.length), strides);
   });
+  const positions = elementCount(out);
   const right = reshape(e, concat(e, at, 1), [images, at.length * C, positions]);
   const left = reshape(e, g.name, [images, F, positions]);
   return { name: matmul(e, left, swapLast(e, right, 3)), first: 1, second: at.length };
-}
-
-function kernelPositions(kernel: readonly number[]): readonly (readonly number[])[] {
-  return kernel.reduce<readonly (readonly number[])[]>(
-    (all, size) => all.flatMap((position) => Array.from({ length: size }, (_, k) => [...position, k])),
-    [[]],
-  );
-}
-
-interface Sizes {
-  readonly N: number;
-  readonly group: number;
-  /** A group's. */
-  readonly F: number;
-  readonly C: number;
-  readonly kernel: readonly number[];
-}
-
-/** Sums over images and puts the axes in the weight's order: [group F, C, ...kernel]. */
-function arrange(e: Emitter, { name, first, second }: Products, { N, group, F, C, kernel }: Sizes): string {
-  const stacked = reshape(e, name, [N, group, first, F, second, C]);
-  const summed = reduceSum(e, stacked, [0]);
-  return reshape(e, transpose(e, summed, [0, 2, 4, 1, 3]), [group * F, C, ...kernel]);
 }

@@ -1,95 +1,58 @@
 // Gradients of convolutions. With respect to the input: a convolution with the flipped, transposed weight where the stride is
 // 1, a transposed convolution elsewhere. With respect to the weight: see conv-weight.ts.
 
-import { int, intAttribute, ints, intsAttribute, stringAttribute } from "../../graph/build.ts";
-import { convGeometry } from "../../graph/conv.ts";
-import { type Emitter, reduceSum, reshape, slice, transpose } from "../emit.ts";
+import { intAttribute, intsAttribute, stringAttribute } from "../../graph/build.ts";
+import { type Emitter, flip, reduceSum, reshape, slice, transpose } from "../emit.ts";
 import {
+  each,
   type GradientCall,
   type GradientRule,
   type GradientRules,
-  has,
   input,
-  uncovered,
+  spatialAxes,
   upstream,
-  wanted,
 } from "../rule.ts";
-import { type Window, weightGradient } from "./conv-weight.ts";
-
-function windowOf(call: GradientCall, kernel: readonly number[], size: readonly number[]): Window {
-  const { strides, dilations, pads, group } = convGeometry(call.node, kernel, size);
-  if (pads === null) throw uncovered(call, "its padding is not known");
-  return { kernel, strides, dilations, begin: pads.slice(0, kernel.length), end: pads.slice(kernel.length), group };
-}
+import { weightGradient } from "./conv-weight.ts";
+import { convAttributes, fitted, reach, spreadBack, type Window, windowOf } from "./window.ts";
 
 const conv: GradientRule = (call) => {
+  const { emit: e } = call;
   const [x, w, y] = [call.inputShape(0), call.inputShape(1), call.outputShape()];
   const window = windowOf(call, w.slice(2), x.slice(2));
   const g = upstream(call);
-  return [
-    wanted(call, 0, () => inputGradient(call.emit, g, input(call, 1), x, w, y, window)),
-    wanted(call, 1, () => weightGradient(call.emit, { name: input(call), shape: x }, { name: g, shape: y }, window)),
-    has(call, 2) ? wanted(call, 2, () => overPositions(call.emit, g, y.length)) : null,
-  ];
+  return each(
+    call,
+    () => inputGradient(call, window),
+    () => weightGradient(e, { name: input(call), shape: x }, { name: g, shape: y }, window),
+    () => overPositions(e, g, y.length),
+  );
 };
 
-const overPositions = (e: Emitter, g: string, rank: number): string =>
-  reduceSum(e, g, [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)]);
+const overPositions = (e: Emitter, g: string, rank: number): string => reduceSum(e, g, [0, ...spatialAxes(rank)]);
 
-function inputGradient(
-  e: Emitter,
-  g: string,
-  weight: string,
-  x: readonly number[],
-  w: readonly number[],
-  y: readonly number[],
-  window: Window,
-): string {
-  const { kernel, strides, dilations, begin, end, group } = window;
-  const reach = kernel.map((size, i) => (size - 1) * dilations[i]!);
-  const [before, after] = [begin, end].map((pads) => reach.map((length, i) => length - pads[i]!)) as [
-    number[],
-    number[],
-  ];
-  if (strides.every((stride) => stride === 1) && [...before, ...after].every((pad) => pad >= 0)) {
-    const attributes = { ...common(kernel, dilations, group), pads: ints([...before, ...after]) };
-    return e.op("Conv", [g, backwards(e, weight, w, group)], attributes);
+/** A plain convolution is fastest; it does where the stride is 1 and the padding no wider than the kernel. */
+function inputGradient(call: GradientCall, window: Window): string {
+  const { emit: e } = call;
+  const [x, w, y] = [call.inputShape(0), call.inputShape(1), call.outputShape()];
+  const [g, weight] = [upstream(call), input(call, 1)];
+  const { strides, begin, end, group } = window;
+  const opposite = (pads: readonly number[]) => pads.map((amount, i) => reach(window, i, 1) - 1 - amount);
+  const back: Window = { ...window, begin: opposite(begin), end: opposite(end) };
+  const fits = [...back.begin, ...back.end].every((amount) => amount >= 0);
+  if (!fits || strides.some((stride) => stride > 1)) {
+    return spreadBack(e, g, weight, window, x.slice(2), y.slice(2));
   }
-  // What the last window did not reach.
-  const rest = x.slice(2).map((size, i) => {
-    return size + begin[i]! + end[i]! - reach[i]! - 1 - (y[i + 2]! - 1) * strides[i]!;
-  });
-  const attributes = {
-    ...common(kernel, dilations, group),
-    strides: ints(strides),
-    pads: ints([...begin, ...end]),
-    output_padding: ints(rest),
-  };
-  return e.op("ConvTranspose", [g, weight], attributes);
+  return e.op("Conv", [g, backwards(e, weight, w, group)], convAttributes(back));
 }
-
-const common = (kernel: readonly number[], dilations: readonly number[], group: number) => ({
-  kernel_shape: ints(kernel),
-  dilations: ints(dilations),
-  group: int(group),
-});
 
 /** W[F, C / group, ...] as the weight of the convolution that goes back: [C, F / group, ...], each kernel flipped. */
 function backwards(e: Emitter, weight: string, w: readonly number[], group: number): string {
   const [F = 0, C = 0, ...kernel] = w;
-  const spatial = kernel.map((_, i) => i);
-  const swapped =
-    group === 1
-      ? transpose(e, weight, [1, 0, ...spatial.map((i) => i + 2)])
-      : reshape(
-          e,
-          transpose(e, reshape(e, weight, [group, F / group, C, ...kernel]), [0, 2, 1, ...spatial.map((i) => i + 3)]),
-          [C * group, F / group, ...kernel],
-        );
-  const axes = spatial.filter((i) => kernel[i]! > 1).map((i) => i + 2);
-  if (axes.length === 0) return swapped;
-  const all = (value: number) => axes.map(() => value);
-  return slice(e, swapped, all(-1), all(-(2 ** 31)), axes, all(-1));
+  const grouped = reshape(e, weight, [group, F / group, C, ...kernel]);
+  const swapped = transpose(e, grouped, [0, 2, 1, ...kernel.map((_, i) => i + 3)]);
+  const axes = spatialAxes(w.length).filter((axis) => w[axis]! > 1);
+  const sizes = axes.map((axis) => w[axis]!);
+  return flip(e, reshape(e, swapped, [group * C, F / group, ...kernel]), axes, sizes);
 }
 
 /** Y = transposed convolution of X with W[C, F / group, ...]: going back is the plain convolution. */
@@ -97,19 +60,13 @@ const convTranspose: GradientRule = (call) => {
   const { emit: e } = call;
   const [x, w, y] = [call.inputShape(0), call.inputShape(1), call.outputShape()];
   const window = transposedWindow(call, w.slice(2), x.slice(2), y.slice(2));
-  const { kernel, strides, dilations, begin, end, group } = window;
   const g = upstream(call);
-  return [
-    wanted(call, 0, () =>
-      e.op("Conv", [g, input(call, 1)], {
-        ...common(kernel, dilations, group),
-        strides: ints(strides),
-        pads: ints([...begin, ...end]),
-      }),
-    ),
-    wanted(call, 1, () => weightGradient(e, { name: g, shape: y }, { name: input(call), shape: x }, window)),
-    has(call, 2) ? wanted(call, 2, () => overPositions(e, g, y.length)) : null,
-  ];
+  return each(
+    call,
+    () => firstWindows(e, e.op("Conv", [g, input(call, 1)], convAttributes(window)), window, x, y),
+    () => weightGradient(e, { name: g, shape: y }, { name: input(call), shape: x }, window),
+    () => overPositions(e, g, y.length),
+  );
 };
 
 /**
@@ -123,31 +80,37 @@ function transposedWindow(
   y: readonly number[],
 ): Window {
   const { node } = call;
-  const each = (name: string, fallback: number) => intsAttribute(node, name) ?? kernel.map(() => fallback);
-  const [strides, dilations] = [each("strides", 1), each("dilations", 1)];
-  const reach = kernel.map((size, i) => (x[i]! - 1) * strides[i]! + (size - 1) * dilations[i]! + 1);
-  const begin = transposedBegin(call, kernel, reach, y);
-  const end = reach.map((length, i) => Math.max(0, length - y[i]! - begin[i]!));
-  return { kernel, strides, dilations, begin, end, group: intAttribute(node, "group", 1) };
+  const attribute = (name: string, fallback: number) => intsAttribute(node, name) ?? kernel.map(() => fallback);
+  const [strides, dilations] = [attribute("strides", 1), attribute("dilations", 1)];
+  const group = intAttribute(node, "group", 1);
+  const none = kernel.map(() => 0);
+  const bare: Window = { kernel, strides, dilations, begin: none, end: none, group };
+  return fitted({ ...bare, begin: transposedBegin(call, bare, x, y) }, y, x).window;
 }
 
-/** The padding in front: given, or where the output's size is given what the specification says follows from it. */
-function transposedBegin(
-  call: GradientCall,
-  kernel: readonly number[],
-  reach: readonly number[],
-  y: readonly number[],
-) {
+/** The padding in front: given, or where the output's size is given half of what is to be cut off, the odd one by auto_pad. */
+function transposedBegin(call: GradientCall, bare: Window, x: readonly number[], y: readonly number[]) {
   const { node } = call;
   const auto = stringAttribute(node, "auto_pad", "NOTSET");
   if (node.attributes.output_shape === undefined && !auto.startsWith("SAME")) {
-    return (intsAttribute(node, "pads") ?? kernel.map(() => 0)).slice(0, kernel.length);
+    return auto === "VALID" ? bare.begin : intsAttribute(node, "pads", bare.begin).slice(0, x.length);
   }
-  const extra = intsAttribute(node, "output_padding") ?? kernel.map(() => 0);
-  return reach.map((length, i) => {
-    const total = Math.max(0, length + extra[i]! - y[i]!);
-    return auto === "SAME_UPPER" ? Math.floor(total / 2) : total - Math.floor(total / 2);
+  const extra = intsAttribute(node, "output_padding", bare.begin);
+  return x.map((count, i) => {
+    const total = Math.max(0, reach(bare, i, count) + extra[i]! - y[i]!);
+    return auto === "SAME_UPPER" ? Math.floor(total / 2) : Math.ceil(total / 2);
   });
+}
+
+/** The first windows, as many as x has: output padding wider than the stride lets one more fit. */
+function firstWindows(e: Emitter, all: string, window: Window, x: readonly number[], y: readonly number[]): string {
+  const { strides, begin, end } = window;
+  const fit = y.slice(2).map((size, i) => {
+    return Math.floor((size + begin[i]! + end[i]! - reach(window, i, 1)) / strides[i]!) + 1;
+  });
+  const axes = spatialAxes(x.length).filter((axis) => fit[axis - 2]! > x[axis]!);
+  const [starts, ends] = [axes.map(() => 0), axes.map((axis) => x[axis]!)];
+  return axes.length === 0 ? all : slice(e, all, starts, ends, axes);
 }
 
 export const CONVOLUTIONS: GradientRules = { Conv: conv, ConvTranspose: convTranspose };

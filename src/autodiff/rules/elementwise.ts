@@ -1,60 +1,102 @@
 // Gradients of operators that broadcast: sums, products, powers, choices. Each in the shape of the output.
 
-import { asFloat, div, mul, neg, scale, sub, where } from "../emit.ts";
-import { type GradientCall, type GradientRule, type GradientRules, input, upstream, wanted } from "../rule.ts";
+import { int } from "../../graph/build.ts";
+import { elementCount, floats, integers } from "../../graph/tensor.ts";
+import { asFloat, div, type Emitter, equal, greater, mul, neg, scale, sub, where } from "../emit.ts";
+import {
+  each,
+  type GradientCall,
+  type GradientRule,
+  type GradientRules,
+  input,
+  output,
+  upstream,
+  wanted,
+} from "../rule.ts";
 
-const each = (call: GradientCall, makes: readonly (() => string)[]): readonly (string | null)[] =>
-  makes.map((make, index) => wanted(call, index, make));
-
-/** x^(y-1) y g and x^y ln(x) g; where x is 0 and y is not differentiated the first form stands as it is. */
+/** y x^(y-1) g and x^y ln(x) g, the latter 0 where x is. */
 const pow: GradientRule = (call) => {
-  const { emit: e, node } = call;
+  const { emit: e } = call;
   const [g, x, y] = [upstream(call), input(call, 0), input(call, 1)];
-  return each(call, [
-    () => mul(e, g, mul(e, y, e.op("Pow", [x, sub(e, y, e.scalar(1))]))),
-    () => mul(e, g, mul(e, node.outputs[0]!, e.op("Log", [x]))),
-  ]);
+  return each(
+    call,
+    () => {
+      const exponent = constantExponent(call);
+      if (exponent !== null) return constantPower(e, g, x, exponent);
+      // An exponent may be of an integer type, which it can't be where it is differentiated.
+      const power = e.op("Cast", [y], { to: int(1) });
+      return mul(e, g, mul(e, power, e.op("Pow", [x, sub(e, power, e.scalar(1))])));
+    },
+    () => {
+      const slope = mul(e, output(call), e.op("Log", [x]));
+      return mul(e, g, where(e, equal(e, x, e.scalar(0)), e.scalar(0), slope));
+    },
+  );
 };
+
+/** The exponent where it is one number that is known. */
+function constantExponent(call: GradientCall): number | null {
+  const constant = call.constant(1);
+  if (constant === null || elementCount(constant.dims) !== 1) return null;
+  return (constant.type.startsWith("int") ? integers(constant) : floats(constant))[0]!;
+}
+
+function constantPower(e: Emitter, g: string, x: string, exponent: number): string {
+  if (exponent === 2) return scale(e, mul(e, g, x), 2);
+  return scale(e, mul(e, g, e.op("Pow", [x, e.scalar(exponent - 1)])), exponent);
+}
 
 /** Of several equal extremes the first takes the gradient. */
 const extreme: GradientRule = (call) => {
   const { emit: e, node } = call;
-  const [g, y] = [upstream(call), node.outputs[0]!];
+  const [g, y] = [upstream(call), output(call)];
   let open: string | null = null;
-  return node.inputs.map((x, index) => {
-    const hit = asFloat(e, e.op("Equal", [x, y]));
-    const mine = open === null ? hit : mul(e, hit, open);
-    const left = sub(e, e.scalar(1), hit);
-    open = open === null ? left : mul(e, open, left);
-    return wanted(call, index, () => mul(e, g, mine));
-  });
+  return each(
+    call,
+    ...node.inputs.map((x) => {
+      const hit = asFloat(e, equal(e, x, y));
+      const mine = open === null ? hit : mul(e, hit, open);
+      const left = sub(e, e.scalar(1), hit);
+      open = open === null ? left : mul(e, open, left);
+      return () => mul(e, g, mine);
+    }),
+  );
 };
 
+/** The same function for every input. */
+const alike = (call: GradientCall, make: () => string) => each(call, ...call.node.inputs.map(() => make));
+
 export const ELEMENTWISE: GradientRules = {
-  Add: (call) => each(call, [() => upstream(call), () => upstream(call)]),
-  Sub: (call) => each(call, [() => upstream(call), () => neg(call.emit, upstream(call))]),
-  Sum: (call) => call.node.inputs.map((_, index) => wanted(call, index, () => upstream(call))),
-  Mean: (call) => {
-    const share = () => scale(call.emit, upstream(call), 1 / call.node.inputs.length);
-    return call.node.inputs.map((_, index) => wanted(call, index, share));
-  },
+  Add: (call) => alike(call, () => upstream(call)),
+  Sub: (call) =>
+    each(
+      call,
+      () => upstream(call),
+      () => neg(call.emit, upstream(call)),
+    ),
+  Sum: (call) => alike(call, () => upstream(call)),
+  Mean: (call) => alike(call, () => scale(call.emit, upstream(call), 1 / call.node.inputs.length)),
   Mul: (call) =>
-    each(call, [
+    each(
+      call,
       () => mul(call.emit, upstream(call), input(call, 1)),
       () => mul(call.emit, upstream(call), input(call, 0)),
-    ]),
+    ),
   Div: (call) => {
-    const { emit: e, node } = call;
+    const { emit: e } = call;
     const ratio = div(e, upstream(call), input(call, 1));
-    return each(call, [() => ratio, () => neg(e, mul(e, ratio, node.outputs[0]!))]);
+    return each(
+      call,
+      () => ratio,
+      () => neg(e, mul(e, ratio, output(call))),
+    );
   },
   Pow: pow,
   Min: extreme,
   Max: extreme,
   Where: (call) => {
     const { emit: e } = call;
-    const zero = e.scalar(0);
-    const condition = input(call, 0);
+    const [condition, zero] = [input(call), e.scalar(0)];
     return [
       null,
       wanted(call, 1, () => where(e, condition, upstream(call), zero)),
@@ -64,11 +106,12 @@ export const ELEMENTWISE: GradientRules = {
   PRelu: (call) => {
     const { emit: e } = call;
     const [g, x, slope] = [upstream(call), input(call, 0), input(call, 1)];
-    const positive = e.op("Greater", [x, e.scalar(0)]);
-    return each(call, [
+    const positive = greater(e, x, e.scalar(0));
+    return each(
+      call,
       () => where(e, positive, g, mul(e, g, slope)),
       () => where(e, positive, e.scalar(0), mul(e, g, x)),
-    ]);
+    );
   },
-  Expand: (call) => [upstream(call), null],
+  Expand: (call) => [upstream(call)],
 };

@@ -1,33 +1,61 @@
 // Gradients of normalisations, each from its own equation.
 
 import { floatAttribute, intAttribute } from "../../graph/build.ts";
-import { add, alongAxis, div, type Emitter, mul, reduce, reduceSum, reshape, scale, sub } from "../emit.ts";
-import { type GradientRule, type GradientRules, has, input, uncovered, upstream, wanted } from "../rule.ts";
+import { elementCount } from "../../graph/tensor.ts";
+import {
+  add,
+  alongAxis,
+  div,
+  type Emitter,
+  mul,
+  reduce,
+  reduceSum,
+  reshape,
+  scale,
+  sub,
+  unbroadcast,
+} from "../emit.ts";
+import {
+  allAxes,
+  axisOf,
+  each,
+  type GradientCall,
+  type GradientRule,
+  type GradientRules,
+  input,
+  uncovered,
+  upstream,
+} from "../rule.ts";
 
 /** [1, C, 1, ...] for a vector over channels. */
 const channelShape = (shape: readonly number[]): readonly number[] => shape.map((size, i) => (i === 1 ? size : 1));
-const allBut = (rank: number, axis: number): readonly number[] =>
-  Array.from({ length: rank }, (_, i) => i).filter((i) => i !== axis);
+
+/** Sums over all but the channels. */
+const overChannels = (e: Emitter, x: string, rank: number): string =>
+  reduceSum(
+    e,
+    x,
+    allAxes(rank).filter((axis) => axis !== 1),
+  );
 
 /** y = scale (x - mean) / sqrt(var + eps) + bias with mean and var as they were learned (the inference form). */
 const batchNorm: GradientRule = (call) => {
   const { emit: e, node } = call;
   if (intAttribute(node, "training_mode", 0) === 1) throw uncovered(call, "training_mode 1");
-  if (call.wants[3] || call.wants[4]) throw uncovered(call, "with respect to the running mean or variance");
+  if (intAttribute(node, "spatial", 1) === 0) throw uncovered(call, "spatial 0");
   const shape = call.inputShape(0);
   const g = upstream(call);
-  const channels = channelShape(shape);
-  const wide = (name: string) => reshape(e, name, channels);
+  const wide = (name: string) => reshape(e, name, channelShape(shape));
   const deviation = e.op("Sqrt", [add(e, input(call, 4), e.scalar(floatAttribute(node, "epsilon", 1e-5)))]);
-  const others = allBut(shape.length, 1);
-  return [
-    wanted(call, 0, () => mul(e, g, wide(div(e, input(call, 1), deviation)))),
-    wanted(call, 1, () => {
+  return each(
+    call,
+    () => mul(e, g, wide(div(e, input(call, 1), deviation))),
+    () => {
       const centred = sub(e, input(call), wide(input(call, 3)));
-      return div(e, reduceSum(e, mul(e, g, centred), others), deviation);
-    }),
-    wanted(call, 2, () => reduceSum(e, g, others)),
-  ];
+      return div(e, overChannels(e, mul(e, g, centred), shape.length), deviation);
+    },
+    () => overChannels(e, g, shape.length),
+  );
 };
 
 /** x centred and divided by its deviation over `axes`, and one over that deviation. */
@@ -44,37 +72,49 @@ function throughStandard(e: Emitter, s: string, normal: string, inverse: string,
   return mul(e, inverse, sub(e, sub(e, s, reduce(e, "ReduceMean", s, axes, true)), along));
 }
 
+/** Standardised over the axes from `axis` on; scale and bias broadcast. */
 const layerNorm: GradientRule = (call) => {
   const { emit: e, node } = call;
-  const rank = call.inputShape(0).length;
-  const axis = intAttribute(node, "axis", -1);
-  const from = axis < 0 ? axis + rank : axis;
-  const axes = Array.from({ length: rank - from }, (_, i) => from + i);
-  const before = Array.from({ length: from }, (_, i) => i);
+  const shape = call.inputShape(0);
+  const axes = allAxes(shape.length).slice(axisOf(intAttribute(node, "axis", -1), shape.length));
   const { normal, inverse } = standardise(e, input(call), axes, floatAttribute(node, "epsilon", 1e-5));
   const g = upstream(call);
-  const over = (x: string, index: number) => reshape(e, reduceSum(e, x, before), call.inputShape(index));
-  return [
-    wanted(call, 0, () => throughStandard(e, mul(e, g, input(call, 1)), normal, inverse, axes)),
-    wanted(call, 1, () => over(mul(e, g, normal), 1)),
-    has(call, 2) ? wanted(call, 2, () => over(g, 2)) : null,
-  ];
+  return each(
+    call,
+    () => throughStandard(e, mul(e, g, input(call, 1)), normal, inverse, axes),
+    () => unbroadcast(e, mul(e, g, normal), shape, call.inputShape(1)),
+    () => unbroadcast(e, g, shape, call.inputShape(2)),
+  );
 };
 
-const instanceNorm: GradientRule = (call) => {
-  const { emit: e, node } = call;
-  const shape = call.inputShape(0);
-  const axes = Array.from({ length: shape.length - 2 }, (_, i) => i + 2);
-  const { normal, inverse } = standardise(e, input(call), axes, floatAttribute(node, "epsilon", 1e-5));
-  const g = upstream(call);
-  const others = allBut(shape.length, 1);
-  const gain = reshape(e, input(call, 1), channelShape(shape));
-  return [
-    wanted(call, 0, () => throughStandard(e, mul(e, g, gain), normal, inverse, axes)),
-    wanted(call, 1, () => reduceSum(e, mul(e, g, normal), others)),
-    wanted(call, 2, () => reduceSum(e, g, others)),
-  ];
+/** Standardised over groups of channels of one image; scale and bias for each channel. */
+const groupNorm = (groupsOf: (call: GradientCall) => number): GradientRule => {
+  return (call) => {
+    const { emit: e, node } = call;
+    const shape = call.inputShape(0);
+    const groups = groupsOf(call);
+    const grouped = [shape[0]!, groups, elementCount(shape.slice(1)) / groups];
+    const asGroups = (x: string) => reshape(e, x, grouped);
+    const epsilon = floatAttribute(node, "epsilon", 1e-5);
+    const { normal, inverse } = standardise(e, asGroups(input(call)), [2], epsilon);
+    const g = upstream(call);
+    return each(
+      call,
+      () => {
+        const s = mul(e, g, reshape(e, input(call, 1), channelShape(shape)));
+        return reshape(e, throughStandard(e, asGroups(s), normal, inverse, [2]), shape);
+      },
+      () => overChannels(e, mul(e, g, reshape(e, normal, shape)), shape.length),
+      () => overChannels(e, g, shape.length),
+    );
+  };
 };
+
+/** Up to operator set 20 scale and bias were for each group. */
+function groupsOf(call: GradientCall): number {
+  if (call.opset < 21) throw uncovered(call, "operator sets before 21");
+  return intAttribute(call.node, "num_groups", 1);
+}
 
 /**
  * y_c = x_c base_c^-beta, base = bias + alpha / size * B x^2, B the band matrix of the channels within reach:
@@ -113,6 +153,7 @@ function band(channels: number, size: number, transposed: boolean) {
 export const NORMALISATIONS: GradientRules = {
   BatchNormalization: batchNorm,
   LayerNormalization: layerNorm,
-  InstanceNormalization: instanceNorm,
+  InstanceNormalization: groupNorm((call) => call.inputShape(0)[1]!),
+  GroupNormalization: groupNorm(groupsOf),
   LRN: localResponseNorm,
 };

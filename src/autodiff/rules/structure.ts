@@ -2,48 +2,68 @@
 // Slice with steps, Pad by reflection, Resize) are linear maps along that axis: going back is the transposed map.
 
 import { intAttribute, intsAttribute, stringAttribute } from "../../graph/build.ts";
-import { elementCount, floats, integers } from "../../graph/tensor.ts";
-import { alongAxis, concat, pad, reshape, split, transpose, zeros } from "../emit.ts";
-import { type GradientCall, type GradientRule, type GradientRules, has, uncovered, upstream, wanted } from "../rule.ts";
+import { integers } from "../../graph/tensor.ts";
+import {
+  alongAxis,
+  concat,
+  expand,
+  gather,
+  type LinearMap,
+  pad,
+  reduceSum,
+  reshape,
+  slice,
+  transpose,
+} from "../emit.ts";
+import {
+  allAxes,
+  axisOf,
+  type GradientCall,
+  type GradientRule,
+  type GradientRules,
+  has,
+  uncovered,
+  upstream,
+  wanted,
+} from "../rule.ts";
 import { resizeMaps } from "./resize-map.ts";
-
-type AxisMap = Parameters<typeof alongAxis>[4];
 
 /** Only the shape changes. */
 const reshaped: GradientRule = (call) => [reshape(call.emit, upstream(call), call.inputShape(0))];
 
 const transposeRule: GradientRule = (call) => {
   const rank = call.inputShape(0).length;
-  const perm = intsAttribute(call.node, "perm") ?? Array.from({ length: rank }, (_, i) => rank - 1 - i);
-  return [
-    transpose(
-      call.emit,
-      upstream(call),
-      perm.map((_, i) => perm.indexOf(i)),
-    ),
-  ];
+  const perm = intsAttribute(call.node, "perm", allAxes(rank).toReversed());
+  const inverse = allAxes(rank).map((axis) => perm.indexOf(axis));
+  return [transpose(call.emit, upstream(call), inverse)];
 };
-
-const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
 const concatRule: GradientRule = (call) => {
   const { emit: e, node } = call;
-  const axis = axisOf(intAttribute(node, "axis", 1), call.outputShape().length);
-  const sizes = node.inputs.map((_, i) => call.inputShape(i)[axis]!);
-  const parts = split(e, upstream(call), axis, sizes);
-  return parts.map((part, i) => wanted(call, i, () => part));
+  const axis = axisOf(intAttribute(node, "axis", 0), call.outputShape().length);
+  const g = upstream(call);
+  let start = 0;
+  return node.inputs.map((_, i) => {
+    const from = start;
+    start += call.inputShape(i)[axis]!;
+    return wanted(call, i, () => slice(e, g, [from], [start], [axis]));
+  });
 };
 
 const splitRule: GradientRule = (call) => {
   const { emit: e, node } = call;
   const axis = axisOf(intAttribute(node, "axis", 0), call.inputShape(0).length);
-  return [
-    concat(
-      e,
-      call.grads.map((grad, i) => grad ?? zeros(e, call.outputShape(i))),
-      axis,
-    ),
-  ];
+  const parts = call.grads.map((grad, i) => grad ?? expand(e, e.scalar(0), call.outputShape(i)));
+  return [concat(e, parts, axis)];
+};
+
+/** Copies side by side along each axis, to be summed. */
+const tile: GradientRule = (call) => {
+  const { emit: e } = call;
+  const [shape, out] = [call.inputShape(0), call.outputShape()];
+  const copies = shape.flatMap((size, i) => [out[i]! / size, size]);
+  const repeats = shape.map((_, i) => 2 * i);
+  return [reduceSum(e, reshape(e, upstream(call), copies), repeats)];
 };
 
 /** A list of integers from an attribute or a constant input. */
@@ -56,65 +76,66 @@ function list(call: GradientCall, attribute: string, index: number): readonly nu
 }
 
 const sliceRule: GradientRule = (call) => {
-  const shape = call.inputShape(0);
+  const [shape, out] = [call.inputShape(0), call.outputShape()];
   const starts = list(call, "starts", 1) ?? [];
   const axes = (list(call, "axes", 3) ?? starts.map((_, i) => i)).map((axis) => axisOf(axis, shape.length));
   const steps = list(call, "steps", 4) ?? starts.map(() => 1);
-  const out = call.outputShape();
-  let grad = upstream(call);
   const [before, after] = [shape.map(() => 0), shape.map(() => 0)];
-  let current = out;
+  const stepped = new Map<number, LinearMap>();
   for (const [i, axis] of axes.entries()) {
     const [size, step] = [shape[axis]!, steps[i]!];
-    const begin = starts[i]! < 0 ? starts[i]! + size : starts[i]!;
-    const first = step > 0 ? Math.min(Math.max(begin, 0), size) : Math.min(Math.max(begin, -1), size - 1);
-    if (step === 1) {
-      before[axis] = first;
-      after[axis] = size - first - out[axis]!;
-      continue;
-    }
-    const picked = Array.from({ length: out[axis]! }, (_, k) => first + k * step);
-    grad = alongAxis(call.emit, grad, current, axis, oneHot(picked, size));
-    current = current.with(axis, size);
+    const begin = axisOf(starts[i]!, size);
+    const first = Math.min(Math.max(begin, 0), step > 0 ? size : size - 1);
+    const places = Array.from({ length: out[axis]! }, (_, k) => first + k * step);
+    if (step === 1) [before[axis], after[axis]] = [first, size - first - out[axis]!];
+    else stepped.set(axis, picking(places, size));
   }
-  return [pad(call.emit, grad, before, after)];
+  return [pad(call.emit, alongAxes(call, stepped), before, after)];
 };
 
-/** rows x cols with a 1 where output column c came from input row picked[c]; none where it came from nowhere (-1). */
-function oneHot(picked: readonly number[], rows: number): AxisMap {
+/** The gradient with these maps applied, each along its axis. */
+function alongAxes(call: GradientCall, maps: ReadonlyMap<number, LinearMap>): string {
+  let [grad, shape] = [upstream(call), call.outputShape()];
+  for (const [axis, map] of maps) {
+    grad = alongAxis(call.emit, grad, shape, axis, map);
+    shape = shape.with(axis, map.rows);
+  }
+  return grad;
+}
+
+/** Takes each of the picked places back to where it was, adding up where one was picked twice. */
+function picking(picked: readonly number[], rows: number): LinearMap {
   const data = new Float32Array(rows * picked.length);
-  for (const [column, row] of picked.entries()) if (row >= 0) data[row * picked.length + column]! += 1;
+  for (const [column, row] of picked.entries()) data[row * picked.length + column]! += 1;
   return { rows, cols: picked.length, data };
 }
 
+/** Zeros are cut off; other paddings give their gradient to where they took their value from. */
 const padRule: GradientRule = (call) => {
   const { emit: e, node } = call;
-  const shape = call.inputShape(0);
-  const rank = shape.length;
-  const pads = list(call, "pads", 1) ?? [];
-  const axes = has(call, 3) ? (list(call, "axes", 3) ?? []).map((axis) => axisOf(axis, rank)) : shape.map((_, i) => i);
-  const [before, after] = [shape.map(() => 0), shape.map(() => 0)];
-  for (const [i, axis] of axes.entries()) [before[axis], after[axis]] = [pads[i]!, pads[i + axes.length]!];
+  const [shape, out] = [call.inputShape(0), call.outputShape()];
+  const [before, after] = padsOf(call, shape.length);
   const mode = stringAttribute(node, "mode", "constant");
-  if (mode === "constant")
-    return [
-      pad(
-        e,
-        upstream(call),
-        before.map((n) => -n),
-        after.map((n) => -n),
-      ),
-    ];
-  let grad = upstream(call);
-  let current = call.outputShape();
-  for (const [axis, size] of shape.entries()) {
-    if (before[axis] === 0 && after[axis] === 0) continue;
-    const picked = Array.from({ length: current[axis]! }, (_, i) => sourceOf(i - before[axis]!, size, mode));
-    grad = alongAxis(e, grad, current, axis, oneHot(picked, size));
-    current = current.with(axis, size);
-  }
-  return [grad];
+  const opposite = (amounts: readonly number[]) => amounts.map((amount) => -amount);
+  if (mode === "constant") return [pad(e, upstream(call), opposite(before), opposite(after))];
+  const moved = allAxes(shape.length).filter((axis) => before[axis] !== 0 || after[axis] !== 0);
+  const sources = (axis: number) => {
+    // Negative paddings cut off before the others look for their values.
+    const [cut, cutBehind] = [Math.max(0, -before[axis]!), Math.max(0, -after[axis]!)];
+    const left = shape[axis]! - cut - cutBehind;
+    const first = -Math.max(0, before[axis]!);
+    return Array.from({ length: out[axis]! }, (_, i) => cut + sourceOf(first + i, left, mode));
+  };
+  return [alongAxes(call, new Map(moved.map((axis) => [axis, picking(sources(axis), shape[axis]!)])))];
 };
+
+/** Paddings in front of and behind every axis. */
+function padsOf(call: GradientCall, rank: number): readonly [before: readonly number[], after: readonly number[]] {
+  const pads = list(call, "pads", 1) ?? [];
+  const axes = (list(call, "axes", 3) ?? allAxes(rank)).map((axis) => axisOf(axis, rank));
+  const on = (axis: number, from: number) => (axes.includes(axis) ? pads[from + axes.indexOf(axis)]! : 0);
+  return [allAxes(rank).map((axis) => on(axis, 0)), allAxes(rank).map((axis) => on(axis, axes.length))];
+}
 
 /** Where an index beyond the ends takes its value from. */
 function sourceOf(index: number, size: number, mode: string): number {
@@ -125,38 +146,30 @@ function sourceOf(index: number, size: number, mode: string): number {
   return folded < size ? folded : period - folded;
 }
 
-const gather: GradientRule = (call) => {
+const gatherRule: GradientRule = (call) => {
   const { emit: e, node } = call;
   const shape = call.inputShape(0);
   const axis = axisOf(intAttribute(node, "axis", 0), shape.length);
   const indices = call.constant(1);
   if (indices === null) throw uncovered(call, "its indices are not constant");
-  const picked = integers(indices).map((index) => axisOf(index, shape[axis]!));
-  const flat = [...shape.slice(0, axis), picked.length, ...shape.slice(axis + 1)];
-  return [alongAxis(e, reshape(e, upstream(call), flat), flat, axis, oneHot(picked, shape[axis]!)), null];
-};
-
-const resize: GradientRule = (call) => {
-  const [shape, out] = [call.inputShape(0), call.outputShape()];
-  const scales = resizeScales(call);
-  let grad = upstream(call);
-  let current = out;
-  for (const [axis, map] of resizeMaps(call, shape, out, scales).entries()) {
-    if (map === null) continue;
-    grad = alongAxis(call.emit, grad, current, axis, map);
-    current = current.with(axis, shape[axis]!);
+  const size = shape[axis]!;
+  const picked = integers(indices).map((index) => axisOf(index, size));
+  // A permutation, as of channels, is undone by another.
+  if (picked.length === size && new Set(picked).size === size && indices.dims.length === 1) {
+    return [
+      gather(
+        e,
+        upstream(call),
+        axis,
+        allAxes(size).map((place) => picked.indexOf(place)),
+      ),
+    ];
   }
-  return [grad];
+  const flat = shape.with(axis, picked.length);
+  return [alongAxis(e, reshape(e, upstream(call), flat), flat, axis, picking(picked, size))];
 };
 
-/** The scales as they were given; null where sizes were, so that they follow from the shapes. */
-function resizeScales(call: GradientCall): readonly number[] | null {
-  const { node, opset } = call;
-  if (node.op === "Upsample" && node.attributes.scales?.kind === "floats") return node.attributes.scales.value;
-  const index = node.op === "Upsample" || opset < 11 ? 1 : 2;
-  const constant = has(call, index) ? call.constant(index) : null;
-  return constant === null || elementCount(constant.dims) === 0 ? null : Array.from(floats(constant));
-}
+const resize: GradientRule = (call) => [alongAxes(call, resizeMaps(call))];
 
 /** Blocks of channels become blocks of pixels and back. */
 const depthToSpace: GradientRule = (call) => {
@@ -185,9 +198,10 @@ export const STRUCTURE: GradientRules = {
   Transpose: transposeRule,
   Concat: concatRule,
   Split: splitRule,
+  Tile: tile,
   Slice: sliceRule,
   Pad: padRule,
-  Gather: gather,
+  Gather: gatherRule,
   Resize: resize,
   Upsample: resize,
   DepthToSpace: depthToSpace,
