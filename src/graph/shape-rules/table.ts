@@ -12,7 +12,7 @@ import { RESIZE } from "./resize.ts";
 import { MICROSOFT_WINDOWS, WINDOWS } from "./windows.ts";
 
 /** By domain; "" is the standard one. */
-const SHAPE_RULES: Readonly<Record<string, Rules>> = {
+export const SHAPE_RULES: Readonly<Record<string, Rules>> = {
   "": { ...ELEMENTWISE, ...WINDOWS, ...PRODUCTS, ...RESHAPE, ...PIECES, ...RESIZE, ...REDUCE, ...CREATE, ...CONTROL },
   "com.microsoft": { ...MICROSOFT_ELEMENTWISE, ...MICROSOFT_WINDOWS, ...MICROSOFT_PRODUCTS, ...MICROSOFT_PIECES },
 };
