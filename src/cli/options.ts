@@ -21,6 +21,13 @@ export const whole =
     throw new InvalidArgumentError(`Expected a whole number from ${least} ${range}.`);
   };
 
+/** A number above 0. */
+export function positive(text: string): number {
+  const value = /^[\d.]+(e-?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+  if (value > 0 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("Expected a number above 0, such as 0.01 or 3e-4.");
+}
+
 /** The name of a file or folder; an empty one is what a script passes whose variable is not set. */
 export function fileName(text: string): string {
   if (text !== "") return text;

@@ -7,6 +7,7 @@ import { printable } from "../report/format.ts";
 import { addBench } from "./bench.ts";
 import { addCompress } from "./compress.ts";
 import { addEval } from "./eval.ts";
+import { addFinetune } from "./finetune.ts";
 import { addInspect } from "./inspect.ts";
 
 const DONE = 0;
@@ -24,7 +25,7 @@ function createProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "lowrank: ")) })
     .helpCommand("help [command]", "the same as --help");
-  for (const add of [addInspect, addEval, addBench, addCompress]) add(program);
+  for (const add of [addInspect, addEval, addBench, addCompress, addFinetune]) add(program);
   for (const command of program.commands) command.showHelpAfterError(`See lowrank ${command.name()} --help`);
   program
     .showHelpAfterError("See lowrank --help")

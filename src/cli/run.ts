@@ -16,12 +16,14 @@ export interface Job<T> {
   readonly work: (running: Running) => Promise<T>;
   /** The result for people. */
   readonly text: (result: T, ink: Ink) => string;
+  /** What to say when it was stopped; by default that nothing was written. */
+  readonly interrupted?: string;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /** @throws what the work throws; LowrankError `interrupted` where it failed after a signal to stop */
-export async function runJob<T>({ title, json, work, text }: Job<T>): Promise<void> {
+export async function runJob<T>({ title, json, work, text, interrupted }: Job<T>): Promise<void> {
   const progress = openProgress(title);
   const abort = new AbortController();
   const stop = () => {
@@ -35,7 +37,7 @@ export async function runJob<T>({ title, json, work, text }: Job<T>): Promise<vo
     result = await work({ onProgress: progress.onProgress, signal: abort.signal });
   } catch (error) {
     if (!abort.signal.aborted) throw error;
-    throw new LowrankError("interrupted", "interrupted; nothing was written", {}, { cause: error });
+    throw new LowrankError("interrupted", interrupted ?? "interrupted; nothing was written", {}, { cause: error });
   } finally {
     await progress.close();
     for (const signal of SIGNALS) process.off(signal, stop);

@@ -1,5 +1,6 @@
 // The run as text for a terminal: what was gained, what it cost, and what became of every layer.
 
+import type { FinetuneReport } from "../finetune/finetune.ts";
 import {
   accuracy,
   bytes,
@@ -229,5 +230,39 @@ export function benchText(
   });
   const how = `batch ${batch}, ${threads === null ? "threads as ONNX Runtime chooses" : plural(threads, "thread")}`;
   const blocks = [table(columns, rows, ink), ink.dim(how), notes(texts, ink)];
+  return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
+}
+
+/** The JSON of `finetune`. */
+export interface FinetuneFiles extends FinetuneReport {
+  readonly input: string;
+  readonly output: string;
+}
+
+export function finetuneText(report: FinetuneFiles, ink: Ink = plainInk): string {
+  const { input, output, loss, start, epochs, best_epoch, images, weights, seconds, notes: texts } = report;
+  const right = loss === "cross-entropy" ? "top-1" : "agreement";
+  const columns: readonly Column[] = [
+    { title: "epoch", align: "right" },
+    { title: "loss", align: "right" },
+    { title: "loss, kept apart", align: "right" },
+    { title: right, align: "right" },
+    { title: "" },
+  ];
+  const rows = [start, ...epochs].map(({ epoch, loss: mean, validation_loss, top1 }) => [
+    ...[epoch === 0 ? "before" : String(epoch), mean === null ? "" : digits(mean), digits(validation_loss)],
+    ...[accuracy(top1), epoch === best_epoch ? "kept" : ""],
+  ]);
+  const trained = `${plural(weights.trained, "weight")} trained${weights.frozen > 0 ? `, ${weights.frozen} left` : ""}`;
+  const rate = (images.train * epochs.length) / seconds;
+  const how = `${loss} on ${plural(images.train, "image")}, ${images.validation} kept apart; ${trained}; ${digits(rate)} images a second`;
+  const none = best_epoch === 0 ? ink.bad("No epoch was better than before: the weights are as they came in.") : "";
+  const blocks = [
+    ink.bold(`${printable(input)} -> ${printable(output)}`),
+    table(columns, rows, ink),
+    none,
+    ink.dim(how),
+    notes(texts, ink),
+  ];
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }

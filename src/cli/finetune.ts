@@ -1,0 +1,130 @@
+// lowrank finetune MODEL --data DATA -o OUT: trains the weights on, by labels or by a teacher's answers.
+
+import { type Command, Option } from "commander";
+import { openDataset, stageModelFile } from "#platform";
+import { finetune } from "../finetune/finetune.ts";
+import { type FinetuneFiles, finetuneText } from "../report/text.ts";
+import { openSession } from "../runtime/session.ts";
+import { checkOutput, readModel } from "./files.ts";
+import { dataNotes } from "./notes.ts";
+import {
+  addPreprocessOptions,
+  addRuntimeOptions,
+  examples,
+  fileName,
+  type JsonFlags,
+  jsonOption,
+  type PreprocessFlags,
+  positive,
+  preprocessOf,
+  type RuntimeFlags,
+  whole,
+} from "./options.ts";
+import { type Running, runJob } from "./run.ts";
+import { openWorkFolder } from "./work.ts";
+
+interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
+  readonly output: string;
+  readonly data: string;
+  readonly teacher?: string;
+  readonly epochs?: number;
+  readonly rate?: number;
+  readonly optimiser?: "adamw" | "sgd";
+  readonly weightDecay?: number;
+  readonly smoothing?: number;
+  readonly temperature?: number;
+  readonly crop: boolean;
+  readonly flip?: boolean;
+  readonly images?: number;
+  readonly seed?: number;
+  readonly work?: string;
+}
+
+export function addFinetune(program: Command): void {
+  const command = program
+    .command("finetune")
+    .summary("train the weights on, with labels or without")
+    .description(
+      "Trains a model on: by labels where each class has a folder, else by the answers of --teacher, such as the model " +
+        "before it was compressed.\nWrites the best epoch, as told by a tenth of the images that is kept apart. Ctrl-C saves " +
+        "the work, and the same command goes on from there.",
+    )
+    .argument("<model>", "an .onnx file")
+    .requiredOption("-o, --output <file>", "the tuned .onnx file; may not be the input", fileName)
+    .requiredOption("--data <data>", "images: a folder, an .npz or IDX files", fileName)
+    .option("--teacher <file>", "learn this model's answers; labels are then not looked at", fileName)
+    .option("--epochs <n>", "how often to go through the images (default: 2)", whole(1));
+  addTraining(command);
+  addPreprocessOptions(addRuntimeOptions(command, "images a step (default: 64)"))
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      examples([
+        ["lowrank finetune small.onnx -o tuned.onnx --data photos/", "by the labels that the folders give"],
+        ["lowrank finetune small.onnx -o tuned.onnx --data photos/ --teacher model.onnx", "without labels"],
+        ["lowrank finetune small.onnx -o tuned.onnx --data photos/ --epochs 5 --rate 1e-4 --flip", "longer, gently"],
+      ]),
+    )
+    .action(run);
+}
+
+function addTraining(command: Command): void {
+  command
+    .option("--rate <x>", "highest learning rate (default: 3e-4, for sgd 0.01)", positive)
+    .addOption(new Option("--optimiser <name>", "default: adamw").choices(["adamw", "sgd"]))
+    .option("--weight-decay <x>", "default: 0.01, for sgd 5e-4", positive)
+    .option("--smoothing <x>", "of labels (default: 0.1)", positive)
+    .option("--temperature <x>", "of a teacher's answers (default: 2)", positive)
+    .option("--no-crop", "take images as they are, not shifted at random")
+    .option("--flip", "mirror half of the images; wrong for letters and digits")
+    .option("--images <n>", "how many of DATA to use, a seeded sample (default: all)", whole(1))
+    .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0))
+    .option("--work <dir>", "where an interrupted run is kept (default: OUT.work)", fileName);
+}
+
+function run(path: string, flags: Flags): Promise<void> {
+  const folder = flags.work ?? `${flags.output}.work`;
+  return runJob({
+    title: `tuning ${path}`,
+    json: flags.json === true,
+    work: (running: Running) => tuneFile(path, flags, folder, running),
+    text: finetuneText,
+    interrupted: `interrupted; the work is in ${folder}, and the same command goes on from there`,
+  });
+}
+
+async function tuneFile(path: string, flags: Flags, folder: string, running: Running): Promise<FinetuneFiles> {
+  const { output } = flags;
+  const source = await readModel(path);
+  const teacher = flags.teacher === undefined ? undefined : await readModel(flags.teacher);
+  const protect = [...source.files, ...(teacher?.files ?? []), flags.data];
+  await checkOutput(output, protect);
+  const data = await openDataset(flags.data);
+  const work = await openWorkFolder(folder);
+  const options = { ...trainingOptions(flags), ...running, data, work, ...(teacher && { teacher: teacher.model }) };
+  const { model, report } = await finetune(source.model, options);
+  const stage = await stageModelFile(output, model, { protect, signal: running.signal });
+  try {
+    const written = await readModel(stage.path);
+    await (await openSession(written.model)).dispose();
+    await stage.commit();
+  } finally {
+    await stage.discard();
+  }
+  await work.done();
+  return { input: path, output, ...report, notes: [...report.notes, ...dataNotes(data, source.model)] };
+}
+
+/** The flags that are the library's options. */
+function trainingOptions(flags: Flags) {
+  const { epochs, rate, optimiser, weightDecay, smoothing, temperature, images, seed, threads, batch, provider } =
+    flags;
+  const all = { epochs, rate, optimiser, weightDecay, smoothing, temperature, images, seed, threads, batch, provider };
+  const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+  const augment = { crop: flags.crop, flip: flags.flip === true };
+  return {
+    ...(given as Partial<{ [K in keyof typeof all]: NonNullable<(typeof all)[K]> }>),
+    augment,
+    preprocess: preprocessOf(flags),
+  };
+}

@@ -1,0 +1,80 @@
+// Fine-tunes a model on images: by their labels, or without labels by the outputs of a teacher. The graph stays as it is, the
+// weights change.
+
+import { imageShape } from "../analyze/input.ts";
+import { blockedWeights } from "../autodiff/gradient.ts";
+import { preprocessMetadata } from "../data/preprocess.ts";
+import { LowrankError } from "../errors.ts";
+import type { Model } from "../graph/model.ts";
+import type { EpochRecord } from "./checkpoint.ts";
+import { trainableWeights } from "./trainable.ts";
+import { prepareTuning, type TuneOptions, type Tuning, tune } from "./tune.ts";
+
+export type FinetuneOptions = TuneOptions;
+
+export interface Finetuned {
+  /** The same graph with the weights of the best epoch. */
+  readonly model: Model;
+  readonly report: FinetuneReport;
+}
+
+/** What `lowrank finetune --json` prints, beside the files' names. */
+export interface FinetuneReport {
+  readonly loss: "cross-entropy" | "distillation" | "mean-squared-error";
+  /** On the images set aside, before the first step. */
+  readonly start: EpochRecord;
+  readonly epochs: readonly EpochRecord[];
+  /** Epoch whose weights were kept, counted from 1; 0 where those that came in were the best. */
+  readonly best_epoch: number;
+  readonly images: { readonly train: number; readonly validation: number; readonly skipped: number };
+  /** How many weights (tensors) were trained, and how many stay as they are. */
+  readonly weights: { readonly trained: number; readonly frozen: number };
+  readonly seconds: number;
+  readonly notes: readonly string[];
+  readonly seed: number;
+}
+
+/**
+ * @param model its first output is what is trained; without labels or a teacher it is its own teacher, which only makes sense
+ *   where something was changed that training can make up for
+ * @throws LowrankError `bad-data`, `bad-option`, `unsupported` where no weight can be trained, `interrupted` with the work saved
+ */
+export async function finetune(model: Model, options: FinetuneOptions): Promise<Finetuned> {
+  const started = performance.now();
+  const tuning = await prepareTuning(model, model, options);
+  const { weights, frozen, notes } = weightsToTrain(model, tuning);
+  const { model: tuned, start, history, best } = await tune(model, tuning, { weights, epochs: options.epochs ?? 2 });
+  const metadata = new Map(model.metadata).set(...preprocessMetadata(tuning.preprocess));
+  const { train, validation, skipped } = tuning;
+  return {
+    model: { ...tuned, metadata },
+    report: {
+      loss: tuning.loss.kind,
+      start,
+      epochs: history,
+      best_epoch: best,
+      images: { train: train.length, validation: validation.length, skipped: skipped.size },
+      weights: { trained: weights.length, frozen },
+      seconds: (performance.now() - started) / 1000,
+      notes: [...tuning.input.assumed, ...notes, ...skipNotes(skipped)],
+      seed: tuning.seed,
+    },
+  };
+}
+
+/** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
+export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
+  const all = trainableWeights(model);
+  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, imageShape(input, 1));
+  const weights = all.filter((name) => !blocked.has(name));
+  const [first] = blocked.values();
+  if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");
+  const notes = first === undefined ? [] : [`${blocked.size} weights stay as they are: ${first.message}`];
+  return { weights, frozen: blocked.size, notes };
+}
+
+function skipNotes(skipped: ReadonlyMap<string, string>): readonly string[] {
+  const [first] = skipped;
+  if (first === undefined) return [];
+  return [`${skipped.size} images could not be read, the first: ${first[0]} (${first[1]})`];
+}

@@ -1,0 +1,102 @@
+// One training step as one graph: forward, loss, backward, optimiser. Weights and moments are inputs, their new values outputs,
+// so that a loop only hands the one on as the other.
+
+import { createEmitter } from "../autodiff/emit.ts";
+import { gradient } from "../autodiff/gradient.ts";
+import { valueInfo } from "../graph/build.ts";
+import { prune } from "../graph/edit.ts";
+import type { Dim, Model, Tensor, ValueInfo } from "../graph/model.ts";
+import { inferShapes } from "../graph/shapes.ts";
+import { type Loss, withLoss } from "./loss.ts";
+import { clipped, momentsOf, type Optimiser, type Rates, update } from "./optimiser.ts";
+
+export interface StepOptions {
+  readonly loss: Loss;
+  readonly optimiser: Optimiser;
+  /** Initialisers to train. */
+  readonly weights: readonly string[];
+  /** Shapes of the model's inputs, batch size in front. */
+  readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
+  /** Largest norm of all gradients together; no limit where absent. */
+  readonly clip?: number;
+}
+
+/** A weight or moment: the input that takes it and the output that gives its next value. */
+export interface State {
+  readonly input: string;
+  readonly output: string;
+  readonly dims: readonly number[];
+}
+
+export interface Step {
+  /** Inputs: those of the model, `target`, `rates`, states. Outputs: `loss`, the model's first output, states. */
+  readonly model: Model;
+  readonly loss: string;
+  readonly logits: string;
+  readonly target: string;
+  readonly rates: Rates;
+  /** By the name of the weight. */
+  readonly weights: ReadonlyMap<string, State>;
+  readonly moments: readonly State[];
+}
+
+/** @throws LowrankError `unsupported` where a gradient is missing or a size is not known */
+export function trainingStep(source: Model, options: StepOptions): Step {
+  const { loss, optimiser, weights, inputShapes } = options;
+  const logits = source.graph.outputs[0]!.name;
+  const only: Model = { ...source, graph: prune({ ...source.graph, outputs: source.graph.outputs.slice(0, 1) }) };
+  const shape = inferShapes(only, inputShapes).get(logits)!.shape as readonly number[];
+  const forward = withLoss(only, logits, shape, loss);
+  const { model, names } = gradient(forward.model, forward.loss, weights, inputShapes);
+  const e = createEmitter(model.graph, model.opsets.get("") ?? 1);
+  const grads = weights.map((weight) => names.get(weight)!);
+  const bounded = options.clip === undefined ? grads : clipped(e, grads, options.clip);
+  const rates: Rates = { rate: "lowrank_rate", correction: "lowrank_correction", decay: "lowrank_decay" };
+  const states = new Map<string, State>();
+  const moments: State[] = [];
+  for (const [i, weight] of weights.entries()) {
+    const { dims } = model.graph.initializers.get(weight)!;
+    const own = momentsOf(optimiser).map((moment) => e.fresh(`${weight}_${moment}`));
+    const next = update(e, optimiser, weight, bounded[i]!, own, rates, dims.length > 1);
+    states.set(weight, { input: weight, output: next.weight, dims });
+    for (const [k, input] of own.entries()) moments.push({ input, output: next.moments[k]!, dims });
+  }
+  const all = [...states.values(), ...moments];
+  const stepModel = assemble(model, e, all, [logits, forward.loss], rates, inputShapes);
+  return { model: stepModel, loss: forward.loss, logits, target: forward.target, rates, weights: states, moments };
+}
+
+function assemble(
+  model: Model,
+  e: { readonly nodes: Model["graph"]["nodes"]; readonly constants: readonly Tensor[] },
+  states: readonly State[],
+  kept: readonly string[],
+  rates: Rates,
+  inputShapes: StepOptions["inputShapes"],
+): Model {
+  const { graph } = model;
+  const trained = new Set(states.map(({ input }) => input));
+  const fixed = [...graph.initializers].filter(([name]) => !trained.has(name));
+  const given = graph.inputs
+    .filter(({ name }) => !trained.has(name))
+    .map((info) => ({ ...info, shape: inputShapes[info.name] ?? info.shape }));
+  const info = (name: string, dims: readonly number[]): ValueInfo => valueInfo(name, "float32", dims);
+  return {
+    ...model,
+    graph: prune({
+      ...graph,
+      nodes: [...graph.nodes, ...e.nodes],
+      initializers: new Map([...fixed, ...e.constants.map((tensor) => [tensor.name, tensor] as const)]),
+      inputs: [
+        ...given,
+        ...states.map(({ input, dims }) => info(input, dims)),
+        ...Object.values(rates).map((name) => info(name, [])),
+      ],
+      outputs: [
+        ...kept.map((name) => graph.outputs.find((output) => output.name === name)!),
+        ...states.map(({ output, dims }) => info(output, dims)),
+      ],
+      values: new Map(),
+    }),
+  };
+}

@@ -1,0 +1,219 @@
+// The training loop: batches through one step graph, weights and moments from its outputs to its inputs; after each epoch the
+// images set aside decide whether the weights are the best so far. Runs on from a checkpoint to the same bits.
+
+import { LowrankError } from "../errors.ts";
+import { withOutputs } from "../graph/edit.ts";
+import type { Model } from "../graph/model.ts";
+import { elementCount, floats, floatTensor } from "../graph/tensor.ts";
+import { random, shuffle } from "../linalg/random.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
+import { float32, type NdArray, type Session, type SessionOptions, withSession } from "../runtime/session.ts";
+import type { Checkpoint, EpochRecord } from "./checkpoint.ts";
+import { type Loss, lossOf } from "./loss.ts";
+import { type Optimiser, ratesAt } from "./optimiser.ts";
+import type { Samples } from "./samples.ts";
+import { rateAt, type Schedule } from "./schedule.ts";
+import { type Step, trainingStep } from "./step.ts";
+
+export interface TrainOptions extends Control {
+  readonly model: Model;
+  /** Initialisers to train. */
+  readonly weights: readonly string[];
+  readonly samples: Samples;
+  /** Images to train on, and to measure on after each epoch. */
+  readonly train: Int32Array;
+  readonly validation: Int32Array;
+  readonly loss: Loss;
+  readonly optimiser: Optimiser;
+  readonly epochs: number;
+  readonly batch: number;
+  /** The highest learning rate, and the share of all steps that warm up to it. */
+  readonly rate: number;
+  readonly warmUp: number;
+  readonly clip: number;
+  readonly seed: number;
+  readonly session: SessionOptions;
+  /** Identifies the run to its checkpoints. */
+  readonly fingerprint: string;
+  readonly resume?: Checkpoint | null;
+  /** Called after each epoch, and with what has been done when the run is interrupted. */
+  readonly save?: (checkpoint: Checkpoint) => Promise<void>;
+  /** Stops early: told each epoch's record. */
+  readonly enough?: (record: EpochRecord) => boolean;
+}
+
+export interface Trained {
+  /** The model with the best weights. */
+  readonly model: Model;
+  readonly start: EpochRecord;
+  readonly history: readonly EpochRecord[];
+  /** Epoch of the best weights, counted from 1; 0 where those at the start were the best. */
+  readonly best: number;
+}
+
+/** @throws LowrankError `interrupted`, after `save`; `unsupported` where a gradient is missing */
+export async function train(options: TrainOptions): Promise<Trained> {
+  const { model, weights, train: images, epochs, session, samples, loss, optimiser, clip } = options;
+  const size = Math.min(options.batch, images.length);
+  const perEpoch = Math.floor(images.length / size);
+  const steps = epochs * perEpoch;
+  const schedule: Schedule = { rate: options.rate, steps, warmUp: Math.round(options.warmUp * steps) };
+  const shapes = await inputShapes(samples, images, size);
+  const step = trainingStep(model, { loss, optimiser, weights, clip, inputShapes: shapes });
+  let run = options.resume ?? (await begin(step, options));
+  await withSession(step.model, session, async (stepSession) => {
+    while (run.history.length < epochs) {
+      run = await trainEpoch(stepSession, step, run, { perEpoch, size, schedule }, options);
+      await options.save?.(run);
+      if (options.enough?.(run.history.at(-1)!) === true) break;
+    }
+  });
+  const { start, history, best } = run;
+  return { model: withWeights(model, run.bestWeights), start, history, best: best.epoch };
+}
+
+/** Shapes of the trained model's inputs for batches of `size` images, read off a first one. */
+async function inputShapes(samples: Samples, images: Int32Array, size: number) {
+  for await (const { feeds } of samples.batches(images.subarray(0, 1), 1, 0, true)) {
+    return Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, [size, ...dims.slice(1)]]));
+  }
+  throw new LowrankError("bad-data", "there are no images to train on");
+}
+
+/** The state before the first step: the model's weights, moments of zero, and the score that there is to beat. */
+async function begin({ weights, moments }: Step, options: TrainOptions): Promise<Checkpoint> {
+  const { initializers } = options.model.graph;
+  const own = new Map([...weights.keys()].map((name) => [name, floats(initializers.get(name)!) as Float32Array]));
+  const zeros = moments.map(({ input, dims }) => [input, new Float32Array(elementCount(dims))] as const);
+  const { record, score } = await validate(options.model, 0, null, options);
+  return {
+    fingerprint: options.fingerprint,
+    step: 0,
+    lossSum: 0,
+    start: record,
+    history: [],
+    best: { epoch: 0, score },
+    state: new Map([...own, ...zeros]),
+    bestWeights: own,
+  };
+}
+
+interface Pace {
+  readonly perEpoch: number;
+  readonly size: number;
+  readonly schedule: Schedule;
+}
+
+/** The rest of the epoch that `run` stands in, and its record. Interrupted, it saves where it is. */
+async function trainEpoch(session: Session, step: Step, run: Checkpoint, pace: Pace, options: TrainOptions) {
+  const { perEpoch, size, schedule } = pace;
+  const epoch = run.history.length;
+  const order = shuffle(random(options.seed + 1 + epoch), options.train.slice());
+  const rest = order.subarray((run.step - epoch * perEpoch) * size);
+  let now = run;
+  try {
+    for await (const { feeds, target } of options.samples.batches(rest, size, epoch)) {
+      checkInterrupted(options);
+      now = await takeStep(session, step, now, { ...feeds, [step.target]: target }, schedule, options.optimiser);
+      const done = now.step - epoch * perEpoch;
+      const note = `loss ${(now.lossSum / done).toFixed(4)}`;
+      options.onProgress?.({
+        phase: `epoch ${epoch + 1} of ${options.epochs}`,
+        done: done * size,
+        total: perEpoch * size,
+        note,
+      });
+    }
+  } catch (error) {
+    if (options.signal?.aborted) await options.save?.(now);
+    throw error;
+  }
+  return recorded(step, now, perEpoch, options);
+}
+
+async function takeStep(
+  session: Session,
+  step: Step,
+  run: Checkpoint,
+  feeds: Readonly<Record<string, NdArray>>,
+  schedule: Schedule,
+  optimiser: Optimiser,
+): Promise<Checkpoint> {
+  const states = [...step.weights.values(), ...step.moments];
+  const rates = ratesAt(optimiser, rateAt(schedule, run.step), run.step + 1);
+  const fed: Record<string, NdArray> = { ...feeds };
+  for (const { input, dims } of states) fed[input] = float32(dims, run.state.get(input)!);
+  for (const [key, name] of Object.entries(step.rates)) {
+    if (session.inputs.some((input) => input.name === name)) {
+      fed[name] = float32([], Float32Array.of(rates[key as keyof typeof rates]));
+    }
+  }
+  const out = await session.run(fed);
+  const loss = out[step.loss]!.data[0] as number;
+  if (!Number.isFinite(loss)) {
+    throw new LowrankError("runtime", `the loss is ${loss} after ${run.step} steps: a lower learning rate may help`);
+  }
+  const state = new Map(states.map(({ input, output }) => [input, out[output]!.data as Float32Array]));
+  return { ...run, step: run.step + 1, lossSum: run.lossSum + loss, state };
+}
+
+/** The epoch's record, and its weights if they are the best so far. */
+async function recorded(step: Step, run: Checkpoint, perEpoch: number, options: TrainOptions): Promise<Checkpoint> {
+  const epoch = run.history.length + 1;
+  const weights = new Map([...step.weights.keys()].map((name) => [name, run.state.get(name)!]));
+  const { record, score } = await validate(withWeights(options.model, weights), epoch, run.lossSum / perEpoch, options);
+  const better = score > run.best.score;
+  return {
+    ...run,
+    lossSum: 0,
+    history: [...run.history, record],
+    best: better ? { epoch, score } : run.best,
+    bestWeights: better ? weights : run.bestWeights,
+  };
+}
+
+/**
+ * Loss and accuracy on the images set aside. The score is what decides: accuracy where there are labels, with the loss for
+ * equal accuracies; without labels the loss alone.
+ */
+async function validate(model: Model, epoch: number, loss: number | null, options: TrainOptions) {
+  const { samples, validation, session } = options;
+  const output = model.graph.outputs[0]!.name;
+  let [sum, right, count, labelled] = [0, 0, 0, false];
+  await withSession(withOutputs(model, [output]), session, async (open) => {
+    for await (const { feeds, target, labels } of samples.batches(validation, VALIDATION_BATCH, 0, true)) {
+      const { data } = (await open.run(feeds, [output]))[output]!;
+      const n = target.dims[0]!;
+      sum += n * lossOf(options.loss, data as Float32Array, target.data as Float32Array, n);
+      right += countRight(data as Float32Array, n, labels ?? answersOf(target.data as Float32Array, n));
+      labelled ||= labels !== null;
+      count += n;
+    }
+  });
+  const record: EpochRecord = { epoch, loss, validation_loss: sum / count, top1: right / count };
+  const score = labelled && options.loss.kind === "cross-entropy" ? right / count - 1e-6 * (sum / count) : -sum / count;
+  return { record, score };
+}
+
+const VALIDATION_BATCH = 32;
+
+const topOf = (row: Float32Array): number =>
+  row.indexOf(row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY));
+
+const answersOf = (scores: Float32Array, n: number): Int32Array =>
+  Int32Array.from({ length: n }, (_, i) =>
+    topOf(scores.subarray((i * scores.length) / n, ((i + 1) * scores.length) / n)),
+  );
+
+function countRight(scores: Float32Array, n: number, answers: Int32Array): number {
+  return answersOf(scores, n).reduce((sum, answer, i) => sum + (answer === answers[i] ? 1 : 0), 0);
+}
+
+/** The model with these weights. */
+export function withWeights(model: Model, weights: ReadonlyMap<string, Float32Array>): Model {
+  const initializers = new Map(model.graph.initializers);
+  for (const [name, data] of weights) {
+    initializers.set(name, floatTensor(name, initializers.get(name)!.dims, data as Float32Array<ArrayBuffer>));
+  }
+  return { ...model, graph: { ...model.graph, initializers } };
+}
