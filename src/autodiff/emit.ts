@@ -148,12 +148,8 @@ export function slice(
   if (steps === undefined) return e.op("Slice", [x], { starts: ints(starts), ends: ints(ends), axes: ints(axes) });
   return axes.reduce((from, axis, i) => {
     const count = Math.ceil((ends[i]! - starts[i]!) / steps[i]!);
-    return gather(
-      e,
-      from,
-      axis,
-      Array.from({ length: count }, (_, k) => starts[i]! + k * steps[i]!),
-    );
+    const places = Array.from({ length: count }, (_, k) => starts[i]! + k * steps[i]!);
+    return gather(e, from, axis, places);
   }, x);
 }
 

@@ -5,7 +5,17 @@ import type { LowrankError } from "../errors.ts";
 import { usedBy } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import type { GivenShapes } from "../graph/shapes.ts";
-import { backwards, finish, type Gradient, independent, type Missing, refuse, startWalk, through } from "./walk.ts";
+import {
+  backwards,
+  demandDependence,
+  finish,
+  type Gradient,
+  independent,
+  type Missing,
+  refuse,
+  startWalk,
+  through,
+} from "./walk.ts";
 
 export type { Gradient } from "./walk.ts";
 
@@ -19,7 +29,7 @@ export type { Gradient } from "./walk.ts";
  */
 export function gradient(model: Model, loss: string, wrt: readonly string[], inputShapes: GivenShapes = {}): Gradient {
   const walk = startWalk(model, loss, wrt, inputShapes);
-  for (const name of walk.lost) throw independent(loss, name);
+  demandDependence(walk, loss);
   for (const node of backwards(walk)) through(walk, node, refuse);
   return finish(walk, wrt);
 }

@@ -15,9 +15,9 @@ import { windowOf } from "./rules/window.ts";
 import {
   backwards,
   callOf,
+  demandDependence,
   finish,
   type Gradient,
-  independent,
   outputGradients,
   record,
   refuse,
@@ -41,7 +41,7 @@ export function perImageGradients(
   inputShapes: GivenShapes = {},
 ): Gradient {
   const walk = startWalk(model, loss, weights, inputShapes);
-  for (const name of walk.lost) throw independent(loss, name);
+  demandDependence(walk, loss);
   const [images, ...rest] = sizesOf(walk.shapes, loss);
   if (images === undefined || rest.length > 0) {
     throw new LowrankError(

@@ -99,6 +99,11 @@ export function independent(loss: string, name: string): LowrankError {
   return new LowrankError("bad-option", `gradient: ${loss} does not depend on ${name}, or only through steps`);
 }
 
+/** @throws LowrankError `bad-option` where the loss does not depend on a wanted value */
+export function demandDependence({ lost }: Walk, loss: string): void {
+  for (const name of lost) throw independent(loss, name);
+}
+
 /** The nodes from the loss back. */
 export const backwards = ({ model }: Walk): readonly Node[] => [...model.graph.nodes].reverse();
 

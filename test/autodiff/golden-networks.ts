@@ -16,6 +16,7 @@ export interface GoldenNetwork {
   /** Weights and statistics. */
   readonly values: Readonly<Record<string, Recipe>>;
   readonly loss: number;
+  /** Of the mean loss, with respect to weights and to x. */
   readonly grads: Readonly<Record<string, string>>;
 }
 

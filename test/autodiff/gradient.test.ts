@@ -69,8 +69,8 @@ const added = (before: Model, after: Model): readonly Node[] => {
 
 test.each(NETWORKS)("$name: every node reaches an output, whatever is wanted", async (golden) => {
   const { model: network } = await loadNetwork(golden);
-  const weights = Object.keys(golden.grads);
-  const subsets = [weights, ["x"], ["logits"], ...weights.map((weight) => [weight])];
+  const names = Object.keys(golden.grads);
+  const subsets = [names, ["logits"], ...names.map((name) => [name])];
   for (const wrt of subsets) expect(dead(gradient(network, "loss", wrt).model.graph), `${wrt}`).toEqual([]);
 });
 
@@ -264,6 +264,20 @@ test("names that make no sense are refused", () => {
 test("steps stop the gradient and let the rest through", async () => {
   const nodes = [node("Floor", ["x"], ["f"]), node("Mul", ["f", "x"], ["y"])];
   expect(await gradientAt(vectorModel(nodes, ["y"]), "y", "x")).toEqual([1, -2, 3]);
+});
+
+test.each([8, 17])("no NaN at 0, where powers and lengths have no slope, operator set %i", async (opset) => {
+  const zeros = floatTensor("zeros", [3], new Float32Array(3));
+  const power = vectorModel(
+    [node("Pow", ["zeros", "two"], ["p"]), node("Add", ["p", "x"], ["y"])],
+    ["y"],
+    [zeros, floatTensor("two", [3], Float32Array.of(2, 1, 0.5))],
+    opset,
+  );
+  expect(await gradientAt(power, "y", "two")).toEqual([0, 0, 0]);
+  const length = node("ReduceL2", ["zeros"], ["l"]);
+  const norm = vectorModel([length, node("Add", ["l", "x"], ["y"])], ["y"], [zeros], opset);
+  expect(await gradientAt(norm, "y", "zeros")).toEqual([0, 0, 0]);
 });
 
 test("types other than float32 on the way are refused, older operator sets too", () => {

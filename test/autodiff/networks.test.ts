@@ -1,4 +1,4 @@
-// Weight gradients of whole networks, as PyTorch exports them, against PyTorch's.
+// Gradients of whole networks, as PyTorch exports them, with respect to every weight and to the images, against PyTorch's.
 
 import { expect, test } from "vitest";
 import { gradient } from "../../src/autodiff/gradient.ts";
@@ -11,14 +11,14 @@ const TOLERANCE = 1e-4;
 
 test.each(NETWORKS)("$name", async (golden) => {
   const { model, x } = await loadNetwork(golden);
-  const weights = Object.keys(golden.grads);
-  expect(weights.length).toBeGreaterThan(7);
-  const made = gradient(model, "loss", weights);
+  const wrt = Object.keys(golden.grads);
+  expect(wrt.length).toBeGreaterThan(8);
+  const made = gradient(model, "loss", wrt);
   const results = await runOnce(made.model, { x });
   expect(results.loss!.data[0]).toBeCloseTo(golden.loss, 5);
-  for (const weight of weights) {
-    const found = results[made.names.get(weight)!]!;
-    expect(found.dims, weight).toEqual(golden.values[weight]!.dims);
-    expect(relativeError(found.data as Float32Array, decode(golden.grads[weight]!)), weight).toBeLessThan(TOLERANCE);
+  for (const name of wrt) {
+    const found = results[made.names.get(name)!]!;
+    expect(found.dims, name).toEqual((golden.values[name] ?? golden.x).dims);
+    expect(relativeError(found.data as Float32Array, decode(golden.grads[name]!)), name).toBeLessThan(TOLERANCE);
   }
 });

@@ -2,7 +2,7 @@
 // 1, a transposed convolution elsewhere. With respect to the weight: see conv-weight.ts.
 
 import { intAttribute, intsAttribute, stringAttribute } from "../../graph/build.ts";
-import { type Emitter, flip, reduceSum, reshape, slice, transpose } from "../emit.ts";
+import { type Emitter, flip, reduceSum, reshape, transpose } from "../emit.ts";
 import {
   each,
   type GradientCall,
@@ -63,7 +63,7 @@ const convTranspose: GradientRule = (call) => {
   const g = upstream(call);
   return each(
     call,
-    () => firstWindows(e, e.op("Conv", [g, input(call, 1)], convAttributes(window)), window, x, y),
+    () => e.op("Conv", [g, input(call, 1)], convAttributes(window)),
     () => weightGradient(e, { name: g, shape: y }, { name: input(call), shape: x }, window),
     () => overPositions(e, g, y.length),
   );
@@ -100,17 +100,6 @@ function transposedBegin(call: GradientCall, bare: Window, x: readonly number[],
     const total = Math.max(0, reach(bare, i, count) + extra[i]! - y[i]!);
     return auto === "SAME_UPPER" ? Math.floor(total / 2) : Math.ceil(total / 2);
   });
-}
-
-/** The first windows, as many as x has: output padding wider than the stride lets one more fit. */
-function firstWindows(e: Emitter, all: string, window: Window, x: readonly number[], y: readonly number[]): string {
-  const { strides, begin, end } = window;
-  const fit = y.slice(2).map((size, i) => {
-    return Math.floor((size + begin[i]! + end[i]! - reach(window, i, 1)) / strides[i]!) + 1;
-  });
-  const axes = spatialAxes(x.length).filter((axis) => fit[axis - 2]! > x[axis]!);
-  const [starts, ends] = [axes.map(() => 0), axes.map((axis) => x[axis]!)];
-  return axes.length === 0 ? all : slice(e, all, starts, ends, axes);
 }
 
 export const CONVOLUTIONS: GradientRules = { Conv: conv, ConvTranspose: convTranspose };

@@ -28,8 +28,8 @@ const pow: GradientRule = (call) => {
       return mul(e, g, mul(e, power, e.op("Pow", [x, sub(e, power, e.scalar(1))])));
     },
     () => {
-      const slope = mul(e, output(call), e.op("Log", [x]));
-      return mul(e, g, where(e, equal(e, x, e.scalar(0)), e.scalar(0), slope));
+      const base = where(e, equal(e, x, e.scalar(0)), e.scalar(1), x);
+      return mul(e, g, mul(e, output(call), e.op("Log", [base])));
     },
   );
 };

@@ -6,7 +6,6 @@ import { integers } from "../../graph/tensor.ts";
 import {
   alongAxis,
   concat,
-  expand,
   gather,
   type LinearMap,
   pad,
@@ -14,6 +13,7 @@ import {
   reshape,
   slice,
   transpose,
+  zeros,
 } from "../emit.ts";
 import {
   allAxes,
@@ -53,7 +53,7 @@ const concatRule: GradientRule = (call) => {
 const splitRule: GradientRule = (call) => {
   const { emit: e, node } = call;
   const axis = axisOf(intAttribute(node, "axis", 0), call.inputShape(0).length);
-  const parts = call.grads.map((grad, i) => grad ?? expand(e, e.scalar(0), call.outputShape(i)));
+  const parts = call.grads.map((grad, i) => grad ?? zeros(e, call.outputShape(i)));
   return [concat(e, parts, axis)];
 };
 

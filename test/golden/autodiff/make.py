@@ -256,6 +256,7 @@ def products():
         "matrix and stack": ([2, 3], [2, 3, 2]),
         "deep stack and matrix": ([2, 1, 2, 3], [3, 2]),
         "broadcast stacks": ([2, 1, 2, 3], [3, 3, 2]),
+        "matrix and stack of one": ([2, 3], [1, 3, 2]),
         "stacks of one": ([1, 2, 3], [2, 3, 2]),
         "stacks of one on the right": ([2, 2, 3], [1, 3, 2]),
     }

@@ -1,5 +1,5 @@
 """Writes small networks as PyTorch exports them, without weights (NAME.onnx), and the gradients of their cross-entropy loss with
-respect to every weight as PyTorch computes them in float64 (networks.json).
+respect to every weight and to the images as PyTorch computes them in float64 (networks.json).
 
     python3 test/golden/autodiff/networks.py
 
@@ -145,9 +145,11 @@ def network(name, net):
         out.write(file.getvalue())
     net.double()
     labels = [i % CLASSES for i in range(IMAGES)]
-    loss = F.cross_entropy(net(images.double()), torch.tensor(labels))
+    precise = images.double().requires_grad_()
+    loss = F.cross_entropy(net(precise), torch.tensor(labels))
     loss.backward()
-    grads = {key: base64.b64encode(weight.grad.numpy().astype("<f4").tobytes()).decode() for key, weight in net.named_parameters()}
+    wanted = {"x": precise, **dict(net.named_parameters())}
+    grads = {key: base64.b64encode(value.grad.numpy().astype("<f4").tobytes()).decode() for key, value in wanted.items()}
     return {"name": name, "x": x, "labels": labels, "classes": CLASSES, "values": recipes, "loss": loss.item(), "grads": grads}
 
 
