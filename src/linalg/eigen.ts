@@ -31,22 +31,17 @@ export async function symmetricEigen(la: Linalg, s: Matrix, count: Count = s.row
   if (!Number.isFinite(largest)) throw new LowrankError("runtime", "symmetricEigen: the matrix holds NaN or infinity");
   // Keeps squares from overflow and underflow.
   const scale = unitScale(largest);
-  const form = await tridiagonalise(
-    la,
-    matrix(
-      n,
-      n,
-      s.data.map((value) => value * scale),
-    ),
-  );
+  const scaled = s.data.map((value) => value * scale);
+  const form = await tridiagonalise(la, matrix(n, n, scaled));
+  const descending = (ascending: Float64Array) => ascending.map((value) => value / scale).reverse();
   const wanted = (ascending: Float64Array) => {
-    const asked = typeof count === "number" ? count : count(ascending.map((value) => value / scale).reverse());
+    const asked = typeof count === "number" ? count : count(descending(ascending));
     return Math.min(n, Math.max(0, asked));
   };
   const { values, vectors } = await tridiagonalEigen(la, form.diagonal, form.offDiagonal, wanted);
   const columns = transpose({ ...vectors, data: reversedRows(vectors) });
   await backTransform(la, form, columns);
-  return { values: values.map((value) => value / scale).reverse(), vectors: columns };
+  return { values: descending(values), vectors: columns };
 }
 
 function reversedRows({ rows, cols, data }: Matrix): Float64Array {

@@ -71,8 +71,9 @@ export function stackRows(a: Matrix, b: Matrix): Matrix {
   return out;
 }
 
-/** The columns of the first matrix, then those of the second. */
+/** The columns of the first matrix, then those of the second; the second itself where the first has none. */
 export function besideColumns(a: Matrix, b: Matrix): Matrix {
+  if (a.cols === 0) return b;
   const out = matrix(a.rows, a.cols + b.cols);
   for (let i = 0; i < a.rows; i++) {
     out.data.set(a.data.subarray(i * a.cols, (i + 1) * a.cols), i * out.cols);

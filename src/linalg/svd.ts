@@ -28,7 +28,7 @@ const MODERATE = 1e60;
 /**
  * Up to a short side of 1,024, or where more than half of the spectrum is wanted: s to a few n 2^-52 s_1, and so
  * ||A - u diag(s) v'||. Else ||A - u diag(s) v'||_F is within 1e-6 of the least possible or 1e-6 ||A||_F, whichever is more,
- * and beyond the result it takes about three matrices as large as the short side's Gram matrix, in float64.
+ * and beyond A it takes about three times the result and three times the short side's Gram matrix, in float64.
  * The same matrix gives the same bits.
  * @param a m x n; float32 is widened block by block, never as a whole
  * @throws LowrankError `runtime` where A holds a number that is not finite, or rank is not between 0 and min(m, n)

@@ -3,7 +3,7 @@
 // its Gram matrix now made of numbers of its own size. So each level squares only what it resolves.
 
 import { symmetricEigen } from "./eigen.ts";
-import { besideColumns, columnNorms, columnsOf, type Matrix, matrix, maxAbs, scaleColumns } from "./matrix.ts";
+import { besideColumns, columnNorms, columnsOf, type Matrix, matrix, maxAbs } from "./matrix.ts";
 import { gram, type Linalg, matmul, subtractProduct } from "./products.ts";
 import { gaussian, random } from "./random.ts";
 import { shortGram, type Tall, tall, times } from "./tall.ts";
@@ -77,17 +77,18 @@ async function project(la: Linalg, x: Matrix, q: Matrix): Promise<Matrix> {
   return subtractProduct(la, once, q, await matmul(la, q, once, { transA: true }));
 }
 
-/** B = left diag(s) for columns that are orthogonal up to F = left'left - I, small: left (I - F / 2) is so to F squared. */
+/**
+ * B = left diag(s) for columns that are orthogonal up to F = left'left - I, small: left (I - F / 2) is so to F squared. B is
+ * given up.
+ */
 async function orthogonalise(la: Linalg, b: Matrix): Promise<{ left: Matrix; s: Float64Array }> {
   const s = columnNorms(b);
-  const unit = scaleColumns(
-    b,
-    s.map((norm) => (norm > 0 ? 1 / norm : 0)),
-  );
-  const half = await gram(la, unit);
+  const inverse = s.map((norm) => (norm > 0 ? 1 / norm : 0));
+  for (let i = 0, at = 0; i < b.rows; i++) for (let j = 0; j < b.cols; j++, at++) b.data[at]! *= inverse[j]!;
+  const half = await gram(la, b);
   for (let i = 0; i < half.rows; i++) half.data[i * half.cols + i]! -= 1;
   for (let i = 0; i < half.data.length; i++) half.data[i]! *= 0.5;
-  return { left: await subtractProduct(la, unit, unit, half), s };
+  return { left: await subtractProduct(la, b, b, half), s };
 }
 
 const beside = (a: TallSvd, b: TallSvd): TallSvd => ({

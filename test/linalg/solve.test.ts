@@ -41,6 +41,25 @@ test("ridge refuses what it cannot solve, by name", async () => {
   await expect(ridge(la, g, broken(b), 0)).rejects.toThrow(/NaN or infinity/);
 });
 
+test("ridge where a column is the sum of others: rounding may leave a pivot above zero, the norm is least all the same", async () => {
+  for (let seed = 10; seed < 20; seed++) {
+    const independent = normalMatrix(60, 15, seed);
+    const a = fill(60, 16, (i, j) => {
+      const row = independent.data.subarray(i * 15, (i + 1) * 15);
+      return j < 15 ? row[j]! : row.reduce((x, y) => x + y, 0);
+    });
+    const y = normalMatrix(60, 2, seed + 10);
+    const solve = async (m: Matrix) => ridge(la, await gram(la, m), await matmul(la, m, y, { transA: true }), 0);
+    const [x, alone] = [await solve(a), await solve(independent)];
+    expect(distance(multiply(a, x), multiply(independent, alone))).toBeLessThan(1e-9 * frobenius(y));
+    // The solutions are (alone, 0) + t (1, ..., 1, -1): the shortest stands at a right angle to that.
+    for (const k of [0, 1]) {
+      const along = x.data.reduce((sum, value, at) => (at % 2 === k ? sum + (at < 30 ? value : -value) : sum), 0);
+      expect(Math.abs(along)).toBeLessThan(1e-9 * frobenius(x));
+    }
+  }
+});
+
 test("ridge of zeros is zero: the solution of least norm", async () => {
   const x = await ridge(la, matrix(5, 5), normalMatrix(5, 2, 4), 0.1);
   expect(x.data).toEqual(new Float64Array(10));
