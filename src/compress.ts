@@ -192,6 +192,8 @@ function chooseImages(prepared: Prepared, options: CompressOptions): Images {
   const [measured, rest] = heldOut ? split(all, 0.25, seed) : [all, all];
   const reading = {
     batch: batchFor(prepared),
+    exact: input.batch !== null,
+    type: input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const),
     onSkip: (name: string, reason: string) => skipped.set(name, reason),
     ...(signal && { signal }),
   };

@@ -1,11 +1,14 @@
 import { expect, test } from "vitest";
 import { countCosts } from "../src/analyze/costs.ts";
 import { type CompressOptions, compress } from "../src/compress.ts";
-import { model as makeModel, node, valueInfo } from "../src/graph/build.ts";
+import { int, model as makeModel, node, valueInfo } from "../src/graph/build.ts";
+import type { Model } from "../src/graph/model.ts";
 import { inferShapes } from "../src/graph/shapes.ts";
+import { floatTensor } from "../src/graph/tensor.ts";
 import { decodeModel } from "../src/onnx/decode.ts";
 import { encodeModel } from "../src/onnx/encode.ts";
 import type { Progress } from "../src/progress.ts";
+import { inspect } from "../src/report/inspect.ts";
 import { float32, runOnce } from "../src/runtime/session.ts";
 import { formatPlan } from "../src/search/plan.ts";
 import { normal, normalTensor, relativeDifference, smallClassifier } from "./support/nets.ts";
@@ -133,4 +136,58 @@ test("a model with nothing to approximate comes out as it went in, or the goal i
     initializers: [normalTensor("w", [4, 3, 3, 3], 1)],
   });
   await expect(compress(tiny, { macs: 0.5, threads: 1, seconds: 0.05 })).rejects.toMatchObject({ code: "unreachable" });
+});
+
+test("a model that fixes its batch size uses as many images as fill batches", async () => {
+  const free = smallClassifier();
+  const fixed: Model = {
+    ...free,
+    graph: {
+      ...free.graph,
+      inputs: [valueInfo("image", "float32", [5, 3, 16, 16])],
+      outputs: [valueInfo("logits", "float32", [5, 10])],
+    },
+  };
+  const { report } = await compress(fixed, base);
+  expect(report.images).toEqual({ calibration: 45, measured: 16, skipped: 0 });
+  expect(report.latency.batch).toBe(5);
+  expect(report.agreement).toBeGreaterThan(0.5);
+  await expect(compress(fixed, { ...base, images: 4 })).rejects.toThrow(
+    "the model takes 5 images at a time; there are 4",
+  );
+});
+
+test("a model that takes bytes is fed bytes", async () => {
+  const floats = smallClassifier();
+  const { graph } = floats;
+  const cast = node("Cast", ["bytes"], ["cast"], { to: int(1) });
+  const scaled = node("Mul", ["cast", "scale"], ["image"]);
+  const source: Model = {
+    ...floats,
+    graph: {
+      ...graph,
+      nodes: [cast, scaled, ...graph.nodes],
+      inputs: [valueInfo("bytes", "uint8", ["N", 3, 16, 16])],
+      initializers: new Map([...graph.initializers, ["scale", floatTensor("scale", [], Float32Array.of(1 / 255))]]),
+    },
+  };
+  const { preprocess: _preprocess, ...rest } = base;
+  const [bytes, plain] = [await compress(source, rest), await compress(floats, base)];
+  expect(bytes.plan).toEqual(plain.plan);
+  expect(bytes.report.accuracy?.after).toBe(plain.report.accuracy?.after);
+});
+
+test("a weight that is not finite is left alone, and named", async () => {
+  const source = smallClassifier();
+  const weights = source.graph.initializers.get("w3")!;
+  const broken = floatTensor(
+    "w3",
+    weights.dims,
+    Float32Array.from({ length: 64 * 512 }, () => Number.NaN),
+  );
+  const initializers = new Map([...source.graph.initializers, ["w3", broken] as const]);
+  const [layer] = inspect({ ...source, graph: { ...source.graph, initializers } }).layers.filter(
+    (each) => each.name === "fc1",
+  );
+  expect(layer!.reason).toContain("NaN");
 });

@@ -4,6 +4,7 @@
 import { type Batch, type BatchOptions, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Preprocess } from "../data/preprocess.ts";
+import { LowrankError } from "../errors.ts";
 
 /** Preprocessed images up to this many bytes stay in memory. */
 const KEEP_BYTES = 512 * 2 ** 20;
@@ -17,25 +18,38 @@ export interface Calibration {
   batches(): AsyncIterable<Batch>;
 }
 
-/** Images `indices` of `dataset` for the model input `input`, at most `options.batch` in one batch. */
+/**
+ * Images `indices` of `dataset` for the model input `input`, at most `options.batch` in one batch.
+ * @param options `exact`: the model takes batches of just that size, so that what does not fill one is left out
+ * @throws LowrankError `bad-data` where there is not one such batch
+ */
 export function calibrationOf(
   input: string,
   dataset: Dataset,
   preprocess: Preprocess,
   indices: Int32Array,
-  options: Omit<BatchOptions, "indices">,
+  options: Omit<BatchOptions, "indices"> & { readonly exact?: boolean },
 ): Calibration {
+  const { exact = false, ...reading } = options;
+  const count = exact ? indices.length - (indices.length % options.batch) : indices.length;
+  if (count === 0) {
+    throw new LowrankError(
+      "bad-data",
+      `the model takes ${options.batch} images at a time; there are ${indices.length}`,
+    );
+  }
   const perImage = preprocess.width * preprocess.height * preprocess.channels * 4;
   const keep = perImage * indices.length <= KEEP_BYTES;
   let kept: readonly Batch[] | null = null;
   return {
     input,
-    count: indices.length,
+    count,
     batch: options.batch,
     async *batches() {
       if (kept !== null) return yield* kept;
       const seen: Batch[] = [];
-      for await (const batch of batches(dataset, preprocess, { ...options, indices })) {
+      for await (const batch of batches(dataset, preprocess, { ...reading, indices })) {
+        if (exact && batch.indices.length < options.batch) continue;
         if (keep) seen.push(batch);
         yield batch;
       }

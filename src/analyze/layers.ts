@@ -156,7 +156,16 @@ function refusedByWeight(weight: Tensor): string | null {
   if (weight.type !== "float32") return `its weight is ${weight.type}; only float32 is approximated`;
   const count = elementCount(weight.dims);
   if (count < TINY_WEIGHTS) return `tiny: ${count} weights`;
+  if (!allFinite(weight)) return "its weight holds NaN or infinity";
   return null;
+}
+
+/** Whether every number is finite: 0 times any other is not 0. */
+function allFinite(weight: Tensor): boolean {
+  const values = floats(weight);
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
+  return sum === 0;
 }
 
 type Described = Pick<Layer, "shape" | "geometry" | "positions" | "refused">;

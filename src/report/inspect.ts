@@ -88,12 +88,21 @@ function sizedInput(model: Model, preprocess: PreprocessOptions): { input: Model
   } catch (error) {
     const sizeMissing = error instanceof LowrankError && error.code === "bad-option" && preprocess.size === undefined;
     if (!sizeMissing) throw error;
-    const input = resolveInput(model, { ...preprocess, size: ASSUMED_SIZE });
+    const input = assumingSize(model, preprocess, error);
     const shape = (imageShape(input, 1)[input.name] ?? []).join("x");
     return {
       input,
       notes: [`the input leaves its height or width free: counted for ${shape}; give --size for another`],
     };
+  }
+}
+
+/** Where the size was not what was missing, the first error says what was. */
+function assumingSize(model: Model, preprocess: PreprocessOptions, first: LowrankError): ModelInput {
+  try {
+    return resolveInput(model, { ...preprocess, size: ASSUMED_SIZE });
+  } catch {
+    throw first;
   }
 }
 

@@ -63,6 +63,7 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
   if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
     throw new LowrankError("bad-option", `threads is ${threads}; it must be a whole number of at least 1`);
   }
+  withoutTelemetry();
   const files = modelFiles(model, options.externalFrom);
   const what = provider === undefined ? "" : ` on the provider ${provider}`;
   const inner = await enqueue(() =>
@@ -71,6 +72,12 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
     ),
   );
   return sessionOf(inner);
+}
+
+/** ONNX Runtime's builds for Linux and macOS report models and runs to their maker unless told not to before they start. */
+function withoutTelemetry(): void {
+  const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
+  if (process?.env !== undefined) process.env.ORT_DISABLE_TELEMETRY ??= "1";
 }
 
 /** Opens a session, uses it, and disposes it whatever happens. */

@@ -22,12 +22,17 @@ export function rankStep(maxRank: number): number {
   return maxRank >= 8 ? 2 : 1;
 }
 
+/** Past this short side, ranks above a quarter of it are not tried: finding them takes hours, and they save little. */
+const LARGE = 2048;
+
+const highest = (max: number): number => (max > LARGE ? Math.max(LARGE / 4, Math.floor(max / 4)) : max);
+
 /** Ranks worth trying: the grid's, ascending, up to the last that costs fewer MACs and fewer parameters than the layer. */
 export function candidateRanks(layer: Layer, method: Method): readonly number[] {
   const max = method.maxRank(layer);
   const step = rankStep(max);
   const ranks: number[] = [];
-  for (let rank = step; rank <= max; rank += step) {
+  for (let rank = step; rank <= highest(max); rank += step) {
     const { macs, params } = stageCosts(layer, method.stages(layer, rank));
     if (macs >= layer.macs || params >= layer.params) break;
     ranks.push(rank);
