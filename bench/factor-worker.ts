@@ -65,7 +65,7 @@ async function factorLayers(la: Linalg, folder: string): Promise<void> {
   const peak = peakBytes();
   const errors: Record<string, number> = {};
   for (const [name, stages] of factored) errors[name] = await stageError(la, layers.get(name)!, stages);
-  say({ version: "", peak_bytes: peak, errors });
+  say({ version: process.version, peak_bytes: peak, errors });
 }
 
 /** Of the factors as they are, float32: the second stage times the first in place of the weight. */
