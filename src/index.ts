@@ -1,10 +1,13 @@
 // The public API. Everything here works in Node and in a browser, but for writeModelFile, which needs files.
 
 export { openDataset, readModelFile, writeModelFile } from "#platform";
+export { type Gradient, gradient } from "./autodiff/gradient.ts";
 export { type Compressed, type CompressOptions, compress, type Reopened } from "./compress.ts";
 export { type Arrays, type Dataset, datasetFromArrays } from "./data/dataset.ts";
 export type { PreprocessOptions } from "./data/preprocess.ts";
 export { type ErrorCode, LowrankError } from "./errors.ts";
+export { type Finetuned, type FinetuneOptions, type FinetuneReport, finetune } from "./finetune/finetune.ts";
+export { type Trained, type TrainOptions, train } from "./finetune/train.ts";
 export type { Model } from "./graph/model.ts";
 export { type EvaluateOptions, type Evaluation, evaluate } from "./measure/accuracy.ts";
 export { compareLatency, type Latency, type LatencyOptions } from "./measure/latency.ts";

@@ -10,10 +10,13 @@ test("the public names", () => {
     "decodeModel",
     "encodeModel",
     "evaluate",
+    "finetune",
     "formatPlan",
+    "gradient",
     "inspect",
     "openDataset",
     "readModelFile",
+    "train",
     "writeModelFile",
   ]);
 });

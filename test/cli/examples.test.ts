@@ -49,7 +49,7 @@ async function examplesOf(command: string): Promise<string[][]> {
 }
 
 // compress first: the others' examples use what it writes.
-test.each(["compress", "inspect", "eval", "bench"])("the examples of %s --help work", async (command) => {
+test.each(["compress", "inspect", "eval", "bench", "finetune"])("the examples of %s --help work", async (command) => {
   const examples = await examplesOf(command);
   expect(examples.length).toBeGreaterThanOrEqual(2);
   for (const example of examples) {
