@@ -14,12 +14,11 @@ export interface Candidate {
   readonly error: number;
 }
 
-/** Vector units and cache lines of CPUs like channel counts in multiples of 8; below 32 a coarse grid leaves too few. */
+/** ONNX Runtime's kernels work on blocks of 8 or 16 channels, so that a rank in between costs as much as the next block. */
 export function rankStep(maxRank: number): number {
-  if (maxRank >= 256) return 16;
-  if (maxRank >= 64) return 8;
-  if (maxRank >= 24) return 4;
-  return maxRank >= 8 ? 2 : 1;
+  if (maxRank >= 128) return 16;
+  if (maxRank >= 16) return 8;
+  return maxRank >= 8 ? 4 : 1;
 }
 
 /** Past this short side, ranks above a quarter of it are not tried: finding them takes hours, and they save little. */
