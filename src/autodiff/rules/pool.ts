@@ -56,12 +56,12 @@ function insideOf(window: Window, size: readonly number[], counts: readonly numb
   );
 }
 
-/** Whether a place of the window at a position counts: whether it lies inside the input, or inside the padded input. */
+/** Whether a place of the window at a position counts: whether it lies inside the input or, with padding, not beyond its end. */
 function isInside({ strides, dilations, begin, end }: Window, size: readonly number[], padded: boolean) {
   return (place: readonly number[], position: readonly number[]): boolean =>
     size.every((length, i) => {
       const at = position[i]! * strides[i]! - begin[i]! + place[i]! * dilations[i]!;
-      return padded ? at >= -begin[i]! && at < length + end[i]! : at >= 0 && at < length;
+      return padded ? at < length + end[i]! : at >= 0 && at < length;
     });
 }
 

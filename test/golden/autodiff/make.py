@@ -369,7 +369,13 @@ def conv_transpose(name, kernel, size, strides=None, dilations=None, pads=None, 
     """M: output channels of a group."""
     n = len(kernel)
     strides, dilations = strides or [1] * n, dilations or [1] * n
-    attributes = dict(kernel_shape=kernel, strides=strides, dilations=dilations, group=group)
+    attributes = dict(kernel_shape=kernel)
+    if strides != [1] * n:
+        attributes["strides"] = strides
+    if dilations != [1] * n:
+        attributes["dilations"] = dilations
+    if group != 1:
+        attributes["group"] = group
     extra = extra or [0] * n
     if any(extra):
         attributes["output_padding"] = extra
