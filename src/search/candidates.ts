@@ -16,7 +16,7 @@ export interface Candidate {
 
 /** ONNX Runtime's kernels work on blocks of 8 or 16 channels, so that a rank in between costs as much as the next block. */
 export function rankStep(maxRank: number): number {
-  if (maxRank >= 128) return 16;
+  if (maxRank >= 512) return 16;
   if (maxRank >= 16) return 8;
   return maxRank >= 8 ? 4 : 1;
 }
@@ -26,14 +26,17 @@ const LARGE = 2048;
 
 const highest = (max: number): number => (max > LARGE ? Math.max(LARGE / 4, Math.floor(max / 4)) : max);
 
-/** Ranks worth trying: the grid's, ascending, up to the last that costs fewer MACs and fewer parameters than the layer. */
+/** Two nodes for one write and read their features on top: what saves less than this share of the MACs is rarely faster. */
+const LEAST_SAVING = 0.3;
+
+/** Ranks worth trying: the grid's, ascending, up to the last that saves MACs worth having and costs fewer parameters. */
 export function candidateRanks(layer: Layer, method: Method): readonly number[] {
   const max = method.maxRank(layer);
   const step = rankStep(max);
   const ranks: number[] = [];
   for (let rank = step; rank <= highest(max); rank += step) {
     const { macs, params } = stageCosts(layer, method.stages(layer, rank));
-    if (macs >= layer.macs || params >= layer.params) break;
+    if (macs > (1 - LEAST_SAVING) * layer.macs || params >= layer.params) break;
     ranks.push(rank);
   }
   return ranks;
