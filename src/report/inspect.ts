@@ -11,7 +11,7 @@ import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes, type Shapes } from "../graph/shapes.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
-import { methodsFor } from "../search/score.ts";
+import { methodsFor, whyNoMethod } from "../search/score.ts";
 
 export interface InspectionLayer {
   /** As in a plan. */
@@ -24,7 +24,7 @@ export interface InspectionLayer {
   readonly params: number;
   /** Share of the network's MACs, 0..1. */
   readonly macs_share: number;
-  /** Methods that have at least one rank cheaper than the layer. */
+  /** Methods that have at least one rank that saves enough. */
   readonly methods: readonly MethodName[];
   /** Why there are no methods; null where there are. */
   readonly reason: string | null;
@@ -110,13 +110,8 @@ function describeLayer(layer: Layer, total: number): InspectionLayer {
   const { name, op, macs, params, refused } = layer;
   const { F, C, X, Y } = layer.shape;
   const methods = refused === null ? methodsFor(layer, { methods: METHODS }).map((method) => method.name) : [];
-  const reason = methods.length > 0 ? null : (refused ?? whyNone(layer));
+  const reason = methods.length > 0 ? null : (refused ?? whyNoMethod(layer, { methods: METHODS }));
   return { name, op, shape: [F, C, X, Y], macs, params, macs_share: shareOf(macs, total), methods, reason };
-}
-
-function whyNone(layer: Layer): string {
-  if (METHODS.some((method) => method.refuses(layer) === null)) return "no rank is cheaper than the layer";
-  return METHODS.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
 }
 
 /** Products whose weight is computed or comes from outside. */

@@ -73,11 +73,12 @@ export function methodsFor(
   return fitting.filter((method) => planned.get(layer.name)?.method === method.name);
 }
 
-function whyNoMethod(layer: Layer, options: ScoreOptions): string | null {
+/** The reason why no method can be tried; null where one can. */
+export function whyNoMethod(layer: Layer, options: Pick<ScoreOptions, "methods" | "planned">): string | null {
   if (methodsFor(layer, options).length > 0) return null;
   if (options.planned !== undefined) return "not in the plan";
   const fitting = options.methods.filter((method) => method.refuses(layer) === null);
-  if (fitting.length > 0) return "no rank is cheaper than the layer";
+  if (fitting.length > 0) return "no rank saves enough to be worth a second node";
   return options.methods.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
 }
 
