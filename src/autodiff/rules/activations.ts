@@ -1,7 +1,7 @@
 // Gradients of functions applied to each element, g f'(x), written with y = f(x) where that is cheaper.
 
 import { floatAttribute, stringAttribute } from "../../graph/build.ts";
-import { add, div, type Emitter, greater, less, mul, neg, scale, sign, sub, where } from "../emit.ts";
+import { add, asFloat, div, type Emitter, greater, less, mul, neg, scale, sign, sub, where } from "../emit.ts";
 import {
   type GradientCall,
   type GradientRule,
@@ -106,8 +106,7 @@ const dropout: GradientRule = (call) => {
 };
 
 export const ACTIVATIONS: GradientRules = {
-  // y is not negative, so that its sign is the derivative.
-  Relu: unary((e, g, _, y) => mul(e, g, sign(e, y))),
+  Relu: unary((e, g, _, y) => mul(e, g, asFloat(e, positive(e, y)))),
   LeakyRelu: unary((e, g, x, _, { node }) =>
     where(e, positive(e, x), g, scale(e, g, floatAttribute(node, "alpha", 0.01))),
   ),
