@@ -3,6 +3,7 @@
 import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import type { BenchResult } from "./result.ts";
+import { trainBench } from "./train.ts";
 
 const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly string[]) => Promise<BenchResult> }>> =
   {
@@ -11,6 +12,7 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       run: factor,
     },
     compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
+    train: { about: "images a second of a training step, against PyTorch (needs ../shared)", run: trainBench },
   };
 
 const [name = "", ...args] = process.argv.slice(2);

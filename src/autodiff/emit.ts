@@ -19,6 +19,8 @@ export interface Emitter {
   fresh(stem: string): string;
   /** Adds a node of the standard domain with one output and gives the output's name. */
   op(op: string, inputs: readonly string[], attributes?: Attributes): string;
+  /** The same with several outputs. */
+  ops(op: string, inputs: readonly string[], outputs: number, attributes?: Attributes): readonly string[];
   /** Constants; the same one is written once. */
   scalar(value: number): string;
   integers(values: readonly number[]): string;
@@ -39,16 +41,18 @@ export function createEmitter(graph: Graph, opset: number): Emitter {
     known.set(key, tensor.name);
     return tensor.name;
   };
+  const ops = (op: string, inputs: readonly string[], count: number, attributes: Attributes = {}) => {
+    const outputs = Array.from({ length: count }, () => fresh(`grad_${op}`));
+    nodes.push(node(op, inputs, outputs, attributes, fresh(`grad_node_${op}`)));
+    return outputs;
+  };
   return {
     opset,
     nodes,
     constants,
     fresh,
-    op(op, inputs, attributes = {}) {
-      const output = fresh(`grad_${op}`);
-      nodes.push(node(op, inputs, [output], attributes, fresh(`grad_node_${op}`)));
-      return output;
-    },
+    ops,
+    op: (op, inputs, attributes) => ops(op, inputs, 1, attributes)[0]!,
     scalar: (value) => once(`f${value}`, (name) => floatTensor(name, [], Float32Array.of(value))),
     integers: (values) => once(`i${values.join()}`, (name) => intTensor(name, values)),
     tensor(dims, data) {

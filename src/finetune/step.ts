@@ -6,6 +6,7 @@ import { gradient } from "../autodiff/gradient.ts";
 import { valueInfo } from "../graph/build.ts";
 import { prune } from "../graph/edit.ts";
 import type { Dim, Model, Tensor, ValueInfo } from "../graph/model.ts";
+import { inNewerOpset } from "../graph/opset.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { type Loss, withLoss } from "./loss.ts";
 import { clipped, momentsOf, type Optimiser, type Rates, update } from "./optimiser.ts";
@@ -44,7 +45,8 @@ export interface Step {
 export function trainingStep(source: Model, options: StepOptions): Step {
   const { loss, optimiser, weights, inputShapes } = options;
   const logits = source.graph.outputs[0]!.name;
-  const only: Model = { ...source, graph: prune({ ...source.graph, outputs: source.graph.outputs.slice(0, 1) }) };
+  const newer = inNewerOpset(source);
+  const only: Model = { ...newer, graph: prune({ ...newer.graph, outputs: newer.graph.outputs.slice(0, 1) }) };
   const shape = inferShapes(only, inputShapes).get(logits)!.shape as readonly number[];
   const forward = withLoss(only, logits, shape, loss);
   const { model, names } = gradient(forward.model, forward.loss, weights, inputShapes);

@@ -61,7 +61,7 @@ export async function train(options: TrainOptions): Promise<Trained> {
   const shapes = await inputShapes(samples, images, size);
   const step = trainingStep(model, { loss, optimiser, weights, clip, inputShapes: shapes });
   let run = options.resume ?? (await begin(step, options));
-  await withSession(step.model, session, async (stepSession) => {
+  await withSession(step.model, { ...session, memoryPattern: false, spinning: true }, async (stepSession) => {
     while (run.history.length < epochs) {
       run = await trainEpoch(stepSession, step, run, { perEpoch, size, schedule }, options);
       await options.save?.(run);

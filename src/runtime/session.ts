@@ -23,6 +23,11 @@ export interface SessionOptions {
   readonly spinning?: boolean;
   /** How far ONNX Runtime may rewrite the graph; by default "all". */
   readonly optimization?: "all" | "extended" | "basic" | "disabled";
+  /**
+   * Whether memory is planned ahead for all values at once. By default so; a training step, whose many values live at
+   * different times, takes a third less without, at the same speed.
+   */
+  readonly memoryPattern?: boolean;
   /** Bytes of weights from which they are handed over beside the model, since a protobuf message ends at 2 GiB. */
   readonly externalFrom?: number;
 }
@@ -131,11 +136,12 @@ function describe(metadata: ort.InferenceSession.ValueMetadata): SessionValue {
 }
 
 function ortOptions(options: SessionOptions, { external }: ModelFiles): ort.InferenceSession.SessionOptions {
-  const { threads, provider, spinning = false, optimization = "all" } = options;
+  const { threads, provider, spinning = false, optimization = "all", memoryPattern = true } = options;
   const spin = spinning ? "1" : "0";
   return {
     graphOptimizationLevel: optimization,
     executionMode: "sequential",
+    enableMemPattern: memoryPattern,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: spin }, inter_op: { allow_spinning: spin } } },

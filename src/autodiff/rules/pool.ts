@@ -1,9 +1,9 @@
 // Gradients of pooling. Windows over one channel are convolutions with constant kernels; their transposes take each value back
 // to where it came from.
 
-import { intAttribute, intsAttribute } from "../../graph/build.ts";
+import { int, intAttribute, intsAttribute, string } from "../../graph/build.ts";
 import { elementCount } from "../../graph/tensor.ts";
-import { asFloat, div, equal, expand, mul, reduceSum, reshape, scale } from "../emit.ts";
+import { asFloat, div, equal, expand, mul, reduceSum, reshape, scale, zeros } from "../emit.ts";
 import {
   type GradientCall,
   type GradientRule,
@@ -24,11 +24,25 @@ function poolingOf(call: GradientCall) {
   return { window, x, size, counts, single };
 }
 
-/**
- * Each maximum gives its gradient to the place that it came from: a convolution with one kernel for each place of the window
- * tells what stands there. Equal maxima share.
- */
+/** The operator set from which on ScatterElements can add. */
+const SCATTER_ADDS = 16;
+
+/** Each maximum gives its gradient to the place that it came from; of equal maxima the first takes it. */
 const maxPool: GradientRule = (call) => {
+  const { emit: e, node } = call;
+  if (call.opset < SCATTER_ADDS || intAttribute(node, "storage_order", 0) !== 0) return maxPoolByPlaces(call);
+  const x = call.inputShape(0);
+  const [, indices] = e.ops("MaxPool", [input(call)], 2, node.attributes);
+  const count = elementCount(call.outputShape());
+  const flat = [zeros(e, [elementCount(x)]), reshape(e, indices!, [count]), reshape(e, upstream(call), [count])];
+  return [reshape(e, e.op("ScatterElements", flat, { axis: int(0), reduction: string("add") }), x)];
+};
+
+/**
+ * The same before ScatterElements could add: a convolution with one kernel for each place of the window tells what stands
+ * there, and equal maxima share. It takes as many times the output's memory as the window has places.
+ */
+const maxPoolByPlaces: GradientRule = (call) => {
   const { emit: e } = call;
   const { window, x, size, counts, single } = poolingOf(call);
   const places = elementCount(window.kernel);
