@@ -4,6 +4,7 @@ import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import type { BenchResult } from "./result.ts";
 import { trainBench } from "./train.ts";
+import { weightGradientBench } from "./weight-gradient.ts";
 
 const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly string[]) => Promise<BenchResult> }>> =
   {
@@ -12,13 +13,14 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       run: factor,
     },
     compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
+    "weight-gradient": { about: "ways to the weight gradient of a convolution, in turn", run: weightGradientBench },
     train: { about: "images a second of a training step, against PyTorch (needs ../shared)", run: trainBench },
   };
 
 const [name = "", ...args] = process.argv.slice(2);
 const benchmark = BENCHMARKS[name];
 if (benchmark === undefined) {
-  for (const [key, { about }] of Object.entries(BENCHMARKS)) console.error(`${key.padEnd(10)} ${about}`);
+  for (const [key, { about }] of Object.entries(BENCHMARKS)) console.error(`${key.padEnd(16)} ${about}`);
   process.exitCode = name === "" ? 0 : 2;
 } else {
   console.log(JSON.stringify(await benchmark.run(args), null, 2));
