@@ -3,6 +3,7 @@
 import { type Command, Option } from "commander";
 import { openDataset, stageModelFile } from "#platform";
 import { finetune } from "../finetune/finetune.ts";
+import type { Model } from "../graph/model.ts";
 import { type FinetuneFiles, finetuneText } from "../report/text.ts";
 import { openSession } from "../runtime/session.ts";
 import { checkOutput, readModel } from "./files.ts";
@@ -72,8 +73,8 @@ function addTraining(command: Command): void {
   command
     .option("--rate <x>", "highest learning rate (default: 3e-4, for sgd 0.01)", positive)
     .addOption(new Option("--optimiser <name>", "default: adamw").choices(["adamw", "sgd"]))
-    .option("--weight-decay <x>", "default: 0.01, for sgd 5e-4", positive)
-    .option("--smoothing <x>", "of labels (default: 0.1)", positive)
+    .option("--weight-decay <x>", "default: 0.01, for sgd 5e-4", notNegative)
+    .option("--smoothing <x>", "of labels, below 1 (default: 0.1)", notNegative)
     .option("--temperature <x>", "of a teacher's answers (default: 2)", positive)
     .option("--no-crop", "take images as they are, not shifted at random")
     .option("--flip", "mirror half of the images; wrong for letters and digits")
@@ -81,6 +82,8 @@ function addTraining(command: Command): void {
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0))
     .option("--work <dir>", "where an interrupted run is kept (default: OUT.work)", fileName);
 }
+
+const notNegative = (text: string): number => (/^0+(\.0*)?$/.test(text) ? 0 : positive(text));
 
 function run(path: string, flags: Flags): Promise<void> {
   const folder = flags.work ?? `${flags.output}.work`;
@@ -102,8 +105,28 @@ async function tuneFile(path: string, flags: Flags, folder: string, running: Run
   const data = await openDataset(flags.data);
   const work = await openWorkFolder(folder);
   const options = { ...trainingOptions(flags), ...running, data, work, ...(teacher && { teacher: teacher.model }) };
-  const { model, report } = await finetune(source.model, options);
-  const stage = await stageModelFile(output, model, { protect, signal: running.signal });
+  try {
+    const { model, report } = await finetune(source.model, options);
+    await write(output, model, { protect, signal: running.signal });
+    await work.done();
+    return {
+      input: path,
+      output,
+      ...report,
+      notes: [...report.notes, ...work.notes, ...dataNotes(data, source.model)],
+    };
+  } finally {
+    await work.leave();
+  }
+}
+
+/** Into its place only once ONNX Runtime has opened what was written. */
+async function write(
+  output: string,
+  model: Model,
+  options: { readonly protect: readonly string[]; readonly signal: AbortSignal },
+): Promise<void> {
+  const stage = await stageModelFile(output, model, options);
   try {
     const written = await readModel(stage.path);
     await (await openSession(written.model)).dispose();
@@ -111,8 +134,6 @@ async function tuneFile(path: string, flags: Flags, folder: string, running: Run
   } finally {
     await stage.discard();
   }
-  await work.done();
-  return { input: path, output, ...report, notes: [...report.notes, ...dataNotes(data, source.model)] };
 }
 
 /** The flags that are the library's options. */

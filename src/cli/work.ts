@@ -1,20 +1,26 @@
 // The folder in which a long run keeps what it needs to go on: its last checkpoint, and what does not fit into memory.
 
-import { mkdir, mkdtemp, open, rm, rmdir } from "node:fs/promises";
+import { existsSync, rmSync } from "node:fs";
+import { mkdir, mkdtemp, open, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { readModelFile, writeModelFile } from "#platform";
 import { reason } from "../data/reason.node.ts";
-import { LowrankError } from "../errors.ts";
+import { LowrankError, messageOf } from "../errors.ts";
 import { checkpointModel, readCheckpoint } from "../finetune/checkpoint.ts";
 import type { Spill } from "../finetune/store.ts";
 import type { WorkFolder } from "../finetune/tune.ts";
 
 export interface OpenWorkFolder extends WorkFolder {
+  /** What was found amiss, one sentence each. */
+  readonly notes: readonly string[];
   /** Removes what is of no use once the run is done. */
   done(): Promise<void>;
+  /** Removes the folder if nothing is in it. */
+  leave(): Promise<void>;
 }
 
 const CHECKPOINT = "checkpoint.onnx";
+const CACHE = "lowrank-cache-";
 
 /** @throws LowrankError `bad-option` where the folder cannot be made */
 export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
@@ -22,23 +28,38 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
     throw new LowrankError("bad-option", `cannot make the work folder ${path}: ${reason(error)}`, { file: path });
   });
   const file = join(path, CHECKPOINT);
+  const notes: string[] = [];
+  const leave = async () => rmdir(path).catch(() => undefined);
   return {
+    notes,
     async load(fingerprint) {
-      const model = await readModelFile(file).catch(() => null);
-      return model === null ? null : readCheckpoint(model, fingerprint);
+      if (!existsSync(file)) return null;
+      try {
+        return readCheckpoint(await readModelFile(file), fingerprint);
+      } catch (error) {
+        notes.push(`the work in ${file} could not be used, and the run began anew: ${messageOf(error)}`);
+        return null;
+      }
     },
     save: (checkpoint) => writeModelFile(file, checkpointModel(checkpoint)),
     spill: () => openSpill(path),
     async done() {
-      for (const name of [CHECKPOINT, `${CHECKPOINT}.data`]) await rm(join(path, name), { force: true });
-      // Only if nothing else is in it.
-      await rmdir(path).catch(() => undefined);
+      // Caches only where an earlier run was killed outright.
+      const caches = (await readdir(path)).filter((name) => name.startsWith(CACHE));
+      for (const name of [CHECKPOINT, `${CHECKPOINT}.data`, ...caches]) {
+        await rm(join(path, name), { recursive: true, force: true });
+      }
+      await leave();
     },
+    leave,
   };
 }
 
 async function openSpill(folder: string): Promise<Spill> {
-  const own = await mkdtemp(join(folder, "cache-"));
+  const own = await mkdtemp(join(folder, CACHE));
+  // Ended at once, by a second Ctrl-C, the process still takes its files along.
+  const clear = () => rmSync(own, { recursive: true, force: true });
+  process.once("exit", clear);
   const handle = await open(join(own, "values"), "wx+");
   let end = 0;
   return {
@@ -61,6 +82,7 @@ async function openSpill(folder: string): Promise<Spill> {
     },
     async dispose() {
       await handle.close();
+      process.off("exit", clear);
       await rm(own, { recursive: true, force: true });
     },
   };

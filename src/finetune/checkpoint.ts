@@ -1,7 +1,8 @@
 // The state of a training run as one ONNX file: weights, moments and the best weights so far as initialisers, the place in the
 // run as metadata. So it is written and read by the code that writes and reads models.
 
-import { model, node, valueInfo } from "../graph/build.ts";
+import { LowrankError } from "../errors.ts";
+import { ints, model, node, valueInfo } from "../graph/build.ts";
 import type { Model, Tensor } from "../graph/model.ts";
 import { floats, floatTensor } from "../graph/tensor.ts";
 
@@ -39,13 +40,12 @@ export interface Checkpoint extends Place {
 const KEY = "lowrank.checkpoint";
 
 export function checkpointModel({ state, bestWeights, ...place }: Checkpoint): Model {
-  const tensors = [...tensorsOf(state, "state/"), ...tensorsOf(bestWeights, "best/")];
-  const [first] = tensors;
   return model({
     inputs: [],
-    outputs: [valueInfo("first", "float32", first!.dims)],
-    nodes: [node("Identity", [first!.name], ["first"])],
-    initializers: tensors,
+    // What every ONNX file must have.
+    outputs: [valueInfo("done", "int64", [1])],
+    nodes: [node("Constant", [], ["done"], { value_ints: ints([place.step]) })],
+    initializers: [...tensorsOf(state, "state/"), ...tensorsOf(bestWeights, "best/")],
     metadata: { [KEY]: JSON.stringify(place) },
   });
 }
@@ -56,11 +56,12 @@ function tensorsOf(values: ReadonlyMap<string, Float32Array>, prefix: string): T
   );
 }
 
-/** The checkpoint that a model holds; null where it holds none, or one of another run. */
+/**
+ * The checkpoint that a model holds; null where it is one of another run.
+ * @throws LowrankError `bad-model` where the model holds none, or one that is damaged
+ */
 export function readCheckpoint({ graph, metadata }: Model, fingerprint: string): Checkpoint | null {
-  const text = metadata.get(KEY);
-  if (text === undefined) return null;
-  const place = JSON.parse(text) as Omit<Checkpoint, "state" | "bestWeights">;
+  const place = placeOf(metadata.get(KEY));
   if (place.fingerprint !== fingerprint) return null;
   const part = (prefix: string) =>
     new Map(
@@ -69,4 +70,16 @@ export function readCheckpoint({ graph, metadata }: Model, fingerprint: string):
         .map((tensor) => [tensor.name.slice(prefix.length), floats(tensor) as Float32Array] as const),
     );
   return { ...place, state: part("state/"), bestWeights: part("best/") };
+}
+
+function placeOf(text: string | undefined): Omit<Checkpoint, "state" | "bestWeights"> {
+  try {
+    const { fingerprint, step, lossSum, start, history, best } = JSON.parse(text ?? "{}");
+    const fits =
+      typeof fingerprint === "string" && Number.isInteger(step) && Number.isFinite(lossSum) && Array.isArray(history);
+    if (fits && start !== null && typeof best === "object") return { fingerprint, step, lossSum, start, history, best };
+  } catch {
+    // No JSON: the same to the caller.
+  }
+  throw new LowrankError("bad-model", "there is no checkpoint in it, or a damaged one");
 }

@@ -41,6 +41,7 @@ export interface FinetuneReport {
  */
 export async function finetune(model: Model, options: FinetuneOptions): Promise<Finetuned> {
   const started = performance.now();
+  checkOptions(options);
   const tuning = await prepareTuning(model, model, options);
   const { weights, frozen, notes } = weightsToTrain(model, tuning);
   const { model: tuned, start, history, best } = await tune(model, tuning, { weights, epochs: options.epochs ?? 2 });
@@ -62,6 +63,21 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
   };
 }
 
+function checkOptions(options: FinetuneOptions): void {
+  const { epochs = 2, batch = 64, rate = 1, weightDecay = 0, smoothing = 0, temperature = 1, clip = 1 } = options;
+  const check = (name: string, value: number, fits: boolean, wanted: string) => {
+    if (!fits) throw new LowrankError("bad-option", `${name} is ${value}; it must be ${wanted}`);
+  };
+  for (const [name, value] of Object.entries({ epochs, batch })) {
+    check(name, value, Number.isInteger(value) && value >= 1, "a whole number of at least 1");
+  }
+  for (const [name, value] of Object.entries({ rate, temperature, clip })) {
+    check(name, value, value > 0 && Number.isFinite(value), "a number above 0");
+  }
+  check("weightDecay", weightDecay, weightDecay >= 0 && Number.isFinite(weightDecay), "a number, 0 or above");
+  check("smoothing", smoothing, smoothing >= 0 && smoothing < 1, "a number from 0 to below 1");
+}
+
 /** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
 export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
   const all = trainableWeights(model);
@@ -69,7 +85,12 @@ export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
   const weights = all.filter((name) => !blocked.has(name));
   const [first] = blocked.values();
   if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");
-  const notes = first === undefined ? [] : [`${blocked.size} weights stay as they are: ${first.message}`];
+  const notes =
+    first === undefined
+      ? []
+      : [
+          `${blocked.size} ${blocked.size === 1 ? "weight stays as it is" : "weights stay as they are"}: ${first.message}`,
+        ];
   return { weights, frozen: blocked.size, notes };
 }
 

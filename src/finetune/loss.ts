@@ -1,6 +1,7 @@
 // Losses as nodes after a model's logits [N, K]: each adds a scalar, the mean over the batch. Cross-entropy with label smoothing
 // (Szegedy et al. 2016), distillation with temperature (Hinton, Vinyals and Dean 2015), mean squared error.
 
+import { LowrankError } from "../errors.ts";
 import { int, node, valueInfo } from "../graph/build.ts";
 import type { Model, Node, Tensor, ValueInfo } from "../graph/model.ts";
 import { elementCount, floatTensor } from "../graph/tensor.ts";
@@ -10,7 +11,7 @@ export type Loss =
   | { readonly kind: "cross-entropy"; readonly smoothing?: number }
   /** Against a teacher's logits: T^2 KL(softmax(teacher / T) || softmax(logits / T)). */
   | { readonly kind: "distillation"; readonly temperature?: number }
-  /** Against a teacher's outputs. */
+  /** Against a teacher's outputs, both before a last Softmax. */
   | { readonly kind: "mean-squared-error" };
 
 /** Names of what a loss adds to a model. */
@@ -25,8 +26,13 @@ export interface LossModel {
 /**
  * @param output the model's output that the loss is of
  * @param shape of that output, with the batch size in front
+ * @throws LowrankError `unsupported` where the loss compares classes and the output is not one score a class
  */
 export function withLoss(model: Model, output: string, shape: readonly number[], loss: Loss): LossModel {
+  if (loss.kind !== "mean-squared-error" && shape.length !== 2) {
+    const found = `the output ${output} has the shape [${shape.join(", ")}]`;
+    throw new LowrankError("unsupported", `${found}: ${loss.kind} compares one score a class, [N, classes]`);
+  }
   const target = "lowrank_target";
   const nodes: Node[] = [];
   const constants: Tensor[] = [];

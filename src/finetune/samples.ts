@@ -5,12 +5,21 @@ import { type Augmentation, augmentedDataset } from "../data/augment.ts";
 import { type Batch, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Preprocess } from "../data/preprocess.ts";
+import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
-import { float32, type NdArray, openSession, type Session, type SessionOptions } from "../runtime/session.ts";
+import {
+  float32,
+  type NdArray,
+  openSession,
+  type Session,
+  type SessionOptions,
+  withSession,
+} from "../runtime/session.ts";
 import { targetsOf } from "./loss.ts";
 import type { Store } from "./store.ts";
+import { scoresOf } from "./trainable.ts";
 
 export type Feeds = Readonly<Record<string, NdArray>>;
 
@@ -44,17 +53,26 @@ export interface SamplesOptions {
   readonly control: Control;
 }
 
-/** Batches straight from images. A teacher sees the same augmented images as the student. */
+/**
+ * Batches straight from images, of which all can be read. A teacher sees the same augmented images as the student.
+ * @throws LowrankError `bad-data`, when a batch is asked for, where an image cannot be read after all
+ */
 export async function imageSamples(options: SamplesOptions): Promise<Samples> {
   const { dataset, preprocess, input, augmentation, seed, control } = options;
-  const teacher = options.teacher === null ? null : await openSession(options.teacher, options.session);
+  const teacher = options.teacher === null ? null : await openSession(scoresOf(options.teacher), options.session);
   const changes = augmentation.crop || augmentation.flip;
   return {
     async *batches(indices, size, epoch, rest = false) {
       const source = changes && !rest ? augmentedDataset(dataset, augmentation, seed + 7919 * (epoch + 1)) : dataset;
-      for await (const batch of batches(source, preprocess, { indices, batch: size })) {
+      const wanted = rest ? indices : indices.subarray(0, indices.length - (indices.length % size));
+      if (wanted.length === 0) return;
+      let lost: string | null = null;
+      const onSkip = (name: string, why: string) => {
+        lost ??= `${name} could be read before, but now it cannot: ${why}`;
+      };
+      for await (const batch of batches(source, preprocess, { indices: wanted, batch: size, onSkip })) {
         checkInterrupted(control);
-        if (batch.indices.length < size && !rest) continue;
+        if (lost !== null) throw new LowrankError("bad-data", lost);
         const feeds = { [input]: batch.input };
         yield { feeds, target: await targetFor(batch, feeds, teacher, options), labels: batch.labels };
       }
@@ -70,13 +88,58 @@ async function targetFor(
   { classes, smoothing }: SamplesOptions,
 ): Promise<NdArray> {
   if (teacher === null) return float32([indices.length, classes], targetsOf(labels!, classes, smoothing));
-  const name = teacher.outputs[0]!.name;
-  return (await teacher.run(feeds, [name]))[name]!;
+  const [name, images] = [teacher.outputs[0]!.name, Object.values(feeds)];
+  const input = teacher.inputs[0]!.name;
+  return (await runParts(teacher, teacher.inputs.length === 1 ? { [input]: images[0]! } : feeds, [name]))[name]!;
+}
+
+/** Runs a session on images in parts of its batch size, where it has a fixed one; the last part is filled up with zeros. */
+export async function runParts(session: Session, feeds: Feeds, outputs: readonly string[]) {
+  const fixed = session.inputs.find(({ name }) => name in feeds)?.shape?.[0];
+  const count = Object.values(feeds)[0]!.dims[0]!;
+  if (typeof fixed !== "number" || fixed === count) return session.run(feeds, outputs);
+  const parts: Record<string, NdArray>[] = [];
+  for (let start = 0; start < count; start += fixed) {
+    const part = Object.entries(feeds).map(([name, value]) => [name, rows(value, start, fixed)] as const);
+    parts.push(await session.run(Object.fromEntries(part), outputs));
+  }
+  return Object.fromEntries(
+    outputs.map(
+      (name) =>
+        [
+          name,
+          joined(
+            parts.map((part) => part[name]!),
+            count,
+          ),
+        ] as const,
+    ),
+  );
+}
+
+/** `count` rows from `start` on, past the end zeros. */
+function rows({ dims, data }: NdArray, start: number, count: number): NdArray {
+  const each = elementCount(dims.slice(1));
+  const out = new Float32Array(count * each);
+  out.set((data as Float32Array).subarray(start * each, (start + count) * each));
+  return float32([count, ...dims.slice(1)], out);
+}
+
+/** The first `count` rows of all parts together. */
+function joined(parts: readonly NdArray[], count: number): NdArray {
+  const dims = [count, ...parts[0]!.dims.slice(1)];
+  const out = new Float32Array(elementCount(dims));
+  let end = 0;
+  for (const { data } of parts) {
+    out.set((data as Float32Array).subarray(0, out.length - end), end);
+    end += data.length;
+  }
+  return float32(dims, out);
 }
 
 /**
  * The outputs of `frozen` for every image, computed once and kept in `store`, and the targets with them. Images are not
- * augmented, since each is seen once.
+ * augmented, since each is seen once. The store is disposed of with the samples, or where they cannot be had.
  */
 export async function frozenSamples(
   frozen: Model,
@@ -86,35 +149,58 @@ export async function frozenSamples(
   options: SamplesOptions,
 ): Promise<Samples> {
   const plain: SamplesOptions = { ...options, augmentation: { crop: false, flip: false } };
-  const images = await imageSamples(plain);
-  const session = await openSession(frozen, options.session);
+  try {
+    const images = await imageSamples(plain);
+    try {
+      return await withSession(frozen, options.session, (session) =>
+        cached(images, session, values, indices, store, options.control),
+      );
+    } finally {
+      await images.dispose();
+    }
+  } catch (error) {
+    await store.dispose();
+    throw error;
+  }
+}
+
+/** Fills the store: each value of each image under a key of its own. */
+async function cached(
+  images: Samples,
+  session: Session,
+  values: readonly string[],
+  indices: Int32Array,
+  store: Store,
+  control: Control,
+): Promise<Samples> {
   const shapes = new Map<string, readonly number[]>();
   const labels = new Map<number, number>();
-  try {
-    let done = 0;
-    for await (const { feeds, target, labels: known } of images.batches(indices, CACHE_BATCH, 0, true)) {
-      const found = { ...(await session.run(feeds, values)), [TARGET]: target };
-      const count = target.dims[0]!;
-      for (const [name, { dims, data }] of Object.entries(found)) {
-        shapes.set(name, dims.slice(1));
-        for (let i = 0; i < count; i++) {
-          const each = elementCount(dims.slice(1));
-          await store.put(`${name}:${indices[done + i]!}`, (data as Float32Array).subarray(i * each, (i + 1) * each));
-        }
+  let done = 0;
+  for await (const { feeds, target, labels: known } of images.batches(indices, CACHE_BATCH, 0, true)) {
+    const found = Object.entries(await runParts(session, feeds, values));
+    const part = indices.subarray(done, done + target.dims[0]!);
+    for (const [i, index] of part.entries()) if (known !== null) labels.set(index, known[i]!);
+    for (const [key, value] of [
+      ...found.map(([name, value]) => [valueKey(name), value] as const),
+      [TARGET, target] as const,
+    ]) {
+      const { data } = value;
+      const shape = value.dims.slice(1);
+      const each = elementCount(shape);
+      shapes.set(key, shape);
+      for (const [i, index] of part.entries()) {
+        await store.put(`${key}:${index}`, (data as Float32Array).subarray(i * each, (i + 1) * each));
       }
-      for (let i = 0; i < count && known !== null; i++) labels.set(indices[done + i]!, known[i]!);
-      done += count;
-      options.control.onProgress?.({ phase: "frozen layers", done, total: indices.length });
     }
-  } finally {
-    await session.dispose();
-    await images.dispose();
+    done += part.length;
+    control.onProgress?.({ phase: "frozen layers", done, total: indices.length });
   }
-  return cachedSamples([...values], shapes, labels, store, options.control);
+  return cachedSamples(values, shapes, labels, store, control);
 }
 
 const CACHE_BATCH = 32;
 const TARGET = "target";
+const valueKey = (name: string) => `value ${name}`;
 
 function cachedSamples(
   values: readonly string[],
@@ -123,11 +209,11 @@ function cachedSamples(
   store: Store,
   control: Control,
 ): Samples {
-  const gather = async (name: string, indices: Int32Array): Promise<NdArray> => {
-    const shape = shapes.get(name)!;
+  const gather = async (key: string, indices: Int32Array): Promise<NdArray> => {
+    const shape = shapes.get(key)!;
     const each = elementCount(shape);
     const data = new Float32Array(indices.length * each);
-    for (const [i, index] of indices.entries()) data.set(await store.get(`${name}:${index}`), i * each);
+    for (const [i, index] of indices.entries()) data.set(await store.get(`${key}:${index}`), i * each);
     return float32([indices.length, ...shape], data);
   };
   return {
@@ -137,7 +223,7 @@ function cachedSamples(
         const part = indices.subarray(start, start + size);
         if (part.length < size && !rest) continue;
         const feeds: Record<string, NdArray> = {};
-        for (const name of values) feeds[name] = await gather(name, part);
+        for (const name of values) feeds[name] = await gather(valueKey(name), part);
         const known = labels.size === 0 ? null : part.map((index) => labels.get(index)!);
         yield { feeds, target: await gather(TARGET, part), labels: known };
       }

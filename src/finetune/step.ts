@@ -10,6 +10,7 @@ import { inNewerOpset } from "../graph/opset.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { type Loss, withLoss } from "./loss.ts";
 import { clipped, momentsOf, type Optimiser, type Rates, update } from "./optimiser.ts";
+import { decayingWeights } from "./trainable.ts";
 
 export interface StepOptions {
   readonly loss: Loss;
@@ -54,12 +55,13 @@ export function trainingStep(source: Model, options: StepOptions): Step {
   const grads = weights.map((weight) => names.get(weight)!);
   const bounded = options.clip === undefined ? grads : clipped(e, grads, options.clip);
   const rates: Rates = { rate: "lowrank_rate", correction: "lowrank_correction", decay: "lowrank_decay" };
+  const decaying = decayingWeights(only);
   const states = new Map<string, State>();
   const moments: State[] = [];
   for (const [i, weight] of weights.entries()) {
     const { dims } = model.graph.initializers.get(weight)!;
     const own = momentsOf(optimiser).map((moment) => e.fresh(`${weight}_${moment}`));
-    const next = update(e, optimiser, weight, bounded[i]!, own, rates, dims.length > 1);
+    const next = update(e, optimiser, weight, bounded[i]!, own, rates, decaying.has(weight));
     states.set(weight, { input: weight, output: next.weight, dims });
     for (const [k, input] of own.entries()) moments.push({ input, output: next.moments[k]!, dims });
   }

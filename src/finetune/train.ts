@@ -2,7 +2,6 @@
 // images set aside decide whether the weights are the best so far. Runs on from a checkpoint to the same bits.
 
 import { LowrankError } from "../errors.ts";
-import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import { elementCount, floats, floatTensor } from "../graph/tensor.ts";
 import { random, shuffle } from "../linalg/random.ts";
@@ -11,9 +10,10 @@ import { float32, type NdArray, type Session, type SessionOptions, withSession }
 import type { Checkpoint, EpochRecord } from "./checkpoint.ts";
 import { type Loss, lossOf } from "./loss.ts";
 import { type Optimiser, ratesAt } from "./optimiser.ts";
-import type { Samples } from "./samples.ts";
+import { runParts, type Samples } from "./samples.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 import { type Step, trainingStep } from "./step.ts";
+import { scoresOf } from "./trainable.ts";
 
 export interface TrainOptions extends Control {
   readonly model: Model;
@@ -51,25 +51,53 @@ export interface Trained {
   readonly best: number;
 }
 
-/** @throws LowrankError `interrupted`, after `save`; `unsupported` where a gradient is missing */
+/**
+ * @throws LowrankError `interrupted`, after `save`; `unsupported` where a gradient is missing; `bad-data` where there are too few
+ *   images or targets do not fit the model's output; `bad-option` for a batch of no images; `runtime` where the loss is not finite
+ */
 export async function train(options: TrainOptions): Promise<Trained> {
   const { model, weights, train: images, epochs, session, samples, loss, optimiser, clip } = options;
-  const size = Math.min(options.batch, images.length);
+  const size = stepSize(options);
   const perEpoch = Math.floor(images.length / size);
   const steps = epochs * perEpoch;
   const schedule: Schedule = { rate: options.rate, steps, warmUp: Math.round(options.warmUp * steps) };
   const shapes = await inputShapes(samples, images, size);
-  const step = trainingStep(model, { loss, optimiser, weights, clip, inputShapes: shapes });
-  let run = options.resume ?? (await begin(step, options));
+  const step = trainingStep(scoresOf(model), { loss, optimiser, weights, clip, inputShapes: shapes });
+  let run = fits(step, options.resume) ? options.resume : await begin(step, options);
   await withSession(step.model, { ...session, memoryPattern: false, spinning: true }, async (stepSession) => {
-    while (run.history.length < epochs) {
+    const enough = () => run.history.length > 0 && options.enough?.(run.history.at(-1)!) === true;
+    while (run.history.length < epochs && !enough()) {
       run = await trainEpoch(stepSession, step, run, { perEpoch, size, schedule }, options);
       await options.save?.(run);
-      if (options.enough?.(run.history.at(-1)!) === true) break;
     }
   });
   const { start, history, best } = run;
   return { model: withWeights(model, run.bestWeights), start, history, best: best.epoch };
+}
+
+/** Images a step: no more than there are, and as many as the model takes where it fixes that. */
+function stepSize({ model, batch, train: images }: TrainOptions): number {
+  const { inputs, initializers } = model.graph;
+  const fixed = inputs.find(({ name, shape }) => !initializers.has(name) && typeof shape?.[0] === "number")?.shape?.[0];
+  if (!(Number.isInteger(batch) && batch > 0)) {
+    throw new LowrankError("bad-option", `the batch is ${batch}; it must be a whole number of at least 1`);
+  }
+  if (typeof fixed !== "number") return Math.min(batch, images.length);
+  if (fixed <= images.length) return fixed;
+  const found = `the model takes ${fixed} images at once, but there are only ${images.length} to train on`;
+  throw new LowrankError("bad-data", found);
+}
+
+/** Whether a checkpoint holds all that the step is fed; one that an older version wrote may not. */
+function fits(step: Step, resume: Checkpoint | null | undefined): resume is Checkpoint {
+  if (!resume) return false;
+  const { state, bestWeights } = resume;
+  const has = (values: Checkpoint["state"], name: string, dims: readonly number[]) =>
+    values.get(name)?.length === elementCount(dims);
+  return (
+    [...step.weights.values(), ...step.moments].every(({ input, dims }) => has(state, input, dims)) &&
+    [...step.weights].every(([name, { dims }]) => has(bestWeights, name, dims))
+  );
 }
 
 /** Shapes of the trained model's inputs for batches of `size` images, read off a first one. */
@@ -109,7 +137,7 @@ async function trainEpoch(session: Session, step: Step, run: Checkpoint, pace: P
   const { perEpoch, size, schedule } = pace;
   const epoch = run.history.length;
   const order = shuffle(random(options.seed + 1 + epoch), options.train.slice());
-  const rest = order.subarray((run.step - epoch * perEpoch) * size);
+  const rest = order.subarray((run.step - epoch * perEpoch) * size, perEpoch * size);
   let now = run;
   try {
     for await (const { feeds, target } of options.samples.batches(rest, size, epoch)) {
@@ -124,11 +152,11 @@ async function trainEpoch(session: Session, step: Step, run: Checkpoint, pace: P
         note,
       });
     }
+    return await recorded(step, now, perEpoch, options);
   } catch (error) {
     if (options.signal?.aborted) await options.save?.(now);
     throw error;
   }
-  return recorded(step, now, perEpoch, options);
 }
 
 async function takeStep(
@@ -178,11 +206,16 @@ async function recorded(step: Step, run: Checkpoint, perEpoch: number, options: 
  */
 async function validate(model: Model, epoch: number, loss: number | null, options: TrainOptions) {
   const { samples, validation, session } = options;
-  const output = model.graph.outputs[0]!.name;
+  const scores = scoresOf(model);
+  const output = scores.graph.outputs[0]!.name;
   let [sum, right, count, labelled] = [0, 0, 0, false];
-  await withSession(withOutputs(model, [output]), session, async (open) => {
+  await withSession(scores, session, async (open) => {
     for await (const { feeds, target, labels } of samples.batches(validation, VALIDATION_BATCH, 0, true)) {
-      const { data } = (await open.run(feeds, [output]))[output]!;
+      const { data, dims } = (await runParts(open, feeds, [output]))[output]!;
+      if (`${dims}` !== `${target.dims}`) {
+        const found = `the model gives [${dims}] for ${dims[0]} images, and is to be trained towards [${target.dims}]`;
+        throw new LowrankError("bad-data", `${found}: both must have the same shape`);
+      }
       const n = target.dims[0]!;
       sum += n * lossOf(options.loss, data as Float32Array, target.data as Float32Array, n);
       right += countRight(data as Float32Array, n, labels ?? answersOf(target.data as Float32Array, n));
