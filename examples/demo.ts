@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const out = join(root, "examples", "out");
 const images = join(out, "digits");
 const IMAGES = 2000;
-/** The seed that the network was trained with (bench/peers/digits-data.ts), so that it has seen none of these digits. */
+/** The seed that the network was trained with (train-digits.ts), so that it has seen none of these digits. */
 const SEED = 1;
 
 await mkdir(out, { recursive: true });
