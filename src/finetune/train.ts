@@ -201,14 +201,14 @@ async function recorded(step: Step, run: Checkpoint, perEpoch: number, options: 
 }
 
 /**
- * Loss and accuracy on the images set aside. The score is what decides: accuracy where there are labels, with the loss for
- * equal accuracies; without labels the loss alone.
+ * Loss and accuracy on the images set aside. The loss decides, being what is trained: accuracy would favour the weights that
+ * come in, since a network has most often seen these very images when it was first trained.
  */
 async function validate(model: Model, epoch: number, loss: number | null, options: TrainOptions) {
   const { samples, validation, session } = options;
   const scores = scoresOf(model);
   const output = scores.graph.outputs[0]!.name;
-  let [sum, right, count, labelled] = [0, 0, 0, false];
+  let [sum, right, count] = [0, 0, 0];
   await withSession(scores, session, async (open) => {
     for await (const { feeds, target, labels } of samples.batches(validation, VALIDATION_BATCH, 0, true)) {
       const { data, dims } = (await runParts(open, feeds, [output]))[output]!;
@@ -219,13 +219,11 @@ async function validate(model: Model, epoch: number, loss: number | null, option
       const n = target.dims[0]!;
       sum += n * lossOf(options.loss, data as Float32Array, target.data as Float32Array, n);
       right += countRight(data as Float32Array, n, labels ?? answersOf(target.data as Float32Array, n));
-      labelled ||= labels !== null;
       count += n;
     }
   });
   const record: EpochRecord = { epoch, loss, validation_loss: sum / count, top1: right / count };
-  const score = labelled && options.loss.kind === "cross-entropy" ? right / count - 1e-6 * (sum / count) : -sum / count;
-  return { record, score };
+  return { record, score: -sum / count };
 }
 
 const VALIDATION_BATCH = 32;
