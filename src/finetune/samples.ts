@@ -103,18 +103,12 @@ export async function runParts(session: Session, feeds: Feeds, outputs: readonly
     const part = Object.entries(feeds).map(([name, value]) => [name, rows(value, start, fixed)] as const);
     parts.push(await session.run(Object.fromEntries(part), outputs));
   }
-  return Object.fromEntries(
-    outputs.map(
-      (name) =>
-        [
-          name,
-          joined(
-            parts.map((part) => part[name]!),
-            count,
-          ),
-        ] as const,
-    ),
-  );
+  const whole = (name: string) =>
+    joined(
+      parts.map((part) => part[name]!),
+      count,
+    );
+  return Object.fromEntries(outputs.map((name) => [name, whole(name)] as const));
 }
 
 /** `count` rows from `start` on, past the end zeros. */
