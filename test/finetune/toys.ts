@@ -86,7 +86,9 @@ export const weight = ({ graph }: Model, name: string): Float32Array =>
 export const bits = (trained: Model): string => Buffer.from(encodeModel(trained)).toString("base64");
 
 /** A work folder in memory, whose checkpoints go through the bytes of a file. */
-export function memoryWork(spill?: () => Promise<Spill>): WorkFolder & { saved: Uint8Array<ArrayBuffer> | null; saves: number } {
+export function memoryWork(
+  spill?: () => Promise<Spill>,
+): WorkFolder & { saved: Uint8Array<ArrayBuffer> | null; saves: number } {
   const work = {
     saved: null as Uint8Array<ArrayBuffer> | null,
     saves: 0,
