@@ -150,6 +150,7 @@ describe("what ONNX Runtime is told", () => {
     expect(await told({})).toEqual({
       graphOptimizationLevel: "all",
       executionMode: "sequential",
+      enableMemPattern: true,
       interOpNumThreads: 1,
       logSeverityLevel: 3,
       extra: spin("0"),
@@ -157,9 +158,16 @@ describe("what ONNX Runtime is told", () => {
   });
 
   test("what the options say", async () => {
-    const options = { threads: 1, provider: "cpu", spinning: true, optimization: "basic" } as const;
+    const options = {
+      threads: 1,
+      provider: "cpu",
+      spinning: true,
+      optimization: "basic",
+      memoryPattern: false,
+    } as const;
     expect(await told(options)).toMatchObject({
       graphOptimizationLevel: "basic",
+      enableMemPattern: false,
       intraOpNumThreads: 1,
       executionProviders: ["cpu"],
       extra: spin("1"),
