@@ -1,16 +1,25 @@
 // The whole pipeline on one page: fold, find the layers, look at images, score every candidate, choose a plan, rewrite and
-// refit layer after layer, then measure what came out on the very file that was written.
+// refit layer after layer (and tune what is above, where that is asked for), then measure what came out on the very file
+// that was written.
 
 import { type Calibration, calibrationOf } from "./analyze/calibration.ts";
 import { type Costs, countCosts } from "./analyze/costs.ts";
 import { imageShape, type ModelInput, resolveInput } from "./analyze/input.ts";
-import { biasVector, findLayers, type Layer } from "./analyze/layers.ts";
+import { findLayers, type Layer } from "./analyze/layers.ts";
 import { activationBytes } from "./analyze/statistics.ts";
 import { methodsNamed } from "./approximate/methods.ts";
 import { sample, split } from "./data/batches.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { type PreprocessOptions, preprocessMetadata } from "./data/preprocess.ts";
 import { LowrankError } from "./errors.ts";
+import {
+  compressLayerwise,
+  type LayerwiseResult,
+  type LoopFolder,
+  prepareLayerwise,
+  type TuningRecord,
+} from "./finetune/layerwise.ts";
+import type { Tuning } from "./finetune/tune.ts";
 import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
 import { type Linalg, withLinalg } from "./linalg/products.ts";
@@ -23,16 +32,15 @@ import { encodeModel } from "./onnx/encode.ts";
 import { type Control, checkInterrupted } from "./progress.ts";
 import { describe } from "./report/describe.ts";
 import type { CompressReport } from "./report/report.ts";
+import { approximateLayer, type Refit } from "./rewrite/approximate-layer.ts";
 import { foldBatchNorm } from "./rewrite/fold-batchnorm.ts";
 import { mergeAdds } from "./rewrite/merge-adds.ts";
-import { type Refitted, refit } from "./rewrite/refit.ts";
-import { replaceLayer } from "./rewrite/replace-layer.ts";
 import type { SessionOptions } from "./runtime/session.ts";
 import { choosePlan, formatPlan, type Goals, type Plan, readPlan } from "./search/plan.ts";
 import { type ScoredLayer, scoreLayers } from "./search/score.ts";
 
 export interface CompressOptions extends Goals, Control {
-  /** Images like those the model was trained on; labels are used for nothing but the accuracy in the report. */
+  /** Images like those the model was trained on; labels are for the accuracy in the report, and for fine-tuning. */
   readonly data?: Dataset;
   /** How images become the model's input; by default what the model's metadata says, else a guess from its shape. */
   readonly preprocess?: PreprocessOptions;
@@ -42,8 +50,22 @@ export interface CompressOptions extends Goals, Control {
   readonly metric?: MetricName;
   /** A plan to carry out in place of a choice by goals: the text that formatPlan makes. */
   readonly plan?: string;
-  /** How many images to use at most, a seeded sample; by default 1,024. A quarter is kept for measuring. */
+  /**
+   * How many images to use at most, a seeded sample; by default 1,024, and for fine-tuning all. A quarter of the sample is kept
+   * for measuring and never trained on.
+   */
   readonly images?: number;
+  /**
+   * Tune what is above each layer once it has been approximated, and all weights at the end: how many epochs over the images to
+   * spend on it at most. By default no tuning.
+   */
+  readonly finetune?: number;
+  /** Share of these epochs, 0 to 1, that is for all weights together at the end; by default 0.5. */
+  readonly joint?: number;
+  /** False: tune towards the original's answers even where there are labels. */
+  readonly labels?: boolean;
+  /** Keeps what an interrupted tuning needs to go on. */
+  readonly work?: LoopFolder;
   /** By default 0. The same seed, input and options give the same plan and the same bytes. */
   readonly seed?: number;
   /** Threads and batch size the result will be used with: latency is measured so. By default ONNX Runtime's, and 1. */
@@ -85,14 +107,23 @@ interface Prepared {
   readonly costs: Costs;
 }
 
-/** Which images are for choosing and refitting, and which for measuring; both null without data. */
+/** Which images are for choosing and refitting, for tuning, and for measuring; null without data. */
 interface Images {
   readonly calibration: Calibration | null;
+  /** Null where no tuning is asked for. */
+  readonly tuning: Tuning | null;
   readonly measured: Int32Array | null;
   /** Whether no image serves both ends. */
   readonly heldOut: boolean;
   /** Files that could not be read, with the reason. */
   readonly skipped: Map<string, string>;
+  readonly notes: readonly string[];
+}
+
+/** The plan carried out. */
+interface Built extends Pick<LayerwiseResult, "model" | "refits" | "notes"> {
+  /** Null where no tuning was asked for. */
+  readonly tuned: { readonly tunings: ReadonlyMap<string, TuningRecord>; readonly joint: TuningRecord | null } | null;
 }
 
 interface Measured {
@@ -111,13 +142,14 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   checkOptions(options);
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = prepare(original, options);
-  const images = chooseImages(prepared, options);
+  const images = await chooseImages(prepared, options);
   const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
   const { scored, plan, built } = await withLinalg(session, async (la) => {
     const planned = options.plan === undefined ? undefined : readPlan(options.plan, prepared.layers);
     const scored = await score(la, prepared, images.calibration, planned, options, session);
     const plan = planned ?? choosePlan(scored, prepared.costs, options);
-    const built = await build(la, prepared, scored, plan, images.calibration, options, session);
+    const carry = images.tuning === null ? build : buildTuned;
+    const built = await carry(la, prepared, scored, plan, images, options, session);
     return { scored, plan, built };
   });
   const written = await (options.reopen ?? throughBytes)(withMetadata(built.model, prepared.input, plan));
@@ -134,6 +166,7 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
     plan,
     scored,
     refits: built.refits,
+    tuning: tuningOf(images, built, options),
     ...measured,
     images: {
       calibration: images.calibration?.count ?? 0,
@@ -142,13 +175,13 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
     },
     batch: prepared.input.batch ?? options.batch ?? 1,
     threads: options.threads ?? null,
-    notes: notesOf(prepared, images, measured),
+    notes: [...notesOf(prepared, images, measured), ...images.notes, ...built.notes],
     seed: options.seed ?? 0,
   });
   return { model: written.model, plan, report };
 }
 
-function checkOptions({ macs, params, plan, metric, data }: CompressOptions): void {
+function checkOptions({ macs, params, plan, metric, data, finetune, joint }: CompressOptions): void {
   if (macs === undefined && params === undefined && plan === undefined) {
     throw new LowrankError("bad-option", "say what you want: --macs 0.5, --params 0.5 or --plan FILE");
   }
@@ -159,6 +192,15 @@ function checkOptions({ macs, params, plan, metric, data }: CompressOptions): vo
   }
   if (metric === "covariance" && data === undefined) {
     throw new LowrankError("bad-option", "the covariance metric needs images: give --data");
+  }
+  if (finetune !== undefined && data === undefined) {
+    throw new LowrankError("bad-option", "fine-tuning needs images: give --data");
+  }
+  if (finetune !== undefined && !(finetune > 0 && Number.isFinite(finetune))) {
+    throw new LowrankError("bad-option", `finetune is ${finetune}; it must be a number of epochs above 0`);
+  }
+  if (joint !== undefined && !(joint >= 0 && joint <= 1)) {
+    throw new LowrankError("bad-option", `joint is ${joint}; it must be a share of the epochs, from 0 to 1`);
   }
 }
 
@@ -173,6 +215,8 @@ function prepare(original: Model, options: Pick<CompressOptions, "preprocess">):
 
 /** Calibration batches: large enough to keep the runtime busy, small enough for the largest layer's activations. */
 const BATCH = 16;
+/** From so many images on a part is kept apart for measuring. */
+const HELD_OUT_FROM = 16;
 const ACTIVATION_BYTES = 64 * 2 ** 20;
 
 function batchFor({ input, layers }: Prepared): number {
@@ -180,16 +224,19 @@ function batchFor({ input, layers }: Prepared): number {
   return input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
 }
 
-function chooseImages(prepared: Prepared, options: CompressOptions): Images {
+async function chooseImages(prepared: Prepared, options: CompressOptions): Promise<Images> {
   const { input } = prepared;
   const { data, images = 1024, seed = 0, signal } = options;
   const skipped = new Map<string, string>();
-  if (data === undefined) return { calibration: null, measured: null, heldOut: true, skipped };
+  if (data === undefined) return { calibration: null, tuning: null, measured: null, heldOut: true, skipped, notes: [] };
   if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
   const all = sample(data, images, seed);
   // Too few images to spare any: both ends use them all, and the report says so.
-  const heldOut = all.length >= 16;
+  const heldOut = all.length >= HELD_OUT_FROM;
   const [measured, rest] = heldOut ? split(all, 0.25, seed) : [all, all];
+  const { tuning, notes } = await chooseTuning(prepared, data, measured, options);
+  for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
+  const kept = new Set(tuning?.validation);
   const reading = {
     batch: batchFor(prepared),
     exact: input.batch !== null,
@@ -197,8 +244,30 @@ function chooseImages(prepared: Prepared, options: CompressOptions): Images {
     onSkip: (name: string, reason: string) => skipped.set(name, reason),
     ...(signal && { signal }),
   };
-  const calibration = calibrationOf(input.name, data, input.preprocess, rest, reading);
-  return { calibration, measured, heldOut, skipped };
+  // What tells whether the accuracy is back is not refitted to either.
+  const fitted = rest.filter((index) => !kept.has(index));
+  const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
+  return { calibration, tuning, measured, heldOut, skipped, notes };
+}
+
+/** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
+async function chooseTuning(
+  { original }: Prepared,
+  data: Dataset,
+  measured: Int32Array,
+  options: CompressOptions,
+): Promise<{ readonly tuning: Tuning | null; readonly notes: readonly string[] }> {
+  const { finetune, images = data.size, seed = 0, labels = true, work, threads, provider, preprocess } = options;
+  if (finetune === undefined) return { tuning: null, notes: [] };
+  const measuring = new Set(measured);
+  const indices = sample(data, images, seed).filter((index) => !measuring.has(index));
+  if (indices.length === 0) {
+    const found = `${measured.length} images are too few to tune on some and measure on others`;
+    throw new LowrankError("bad-data", `${found}: ${HELD_OUT_FROM} are the least`);
+  }
+  const given = { seed, threads, provider, preprocess, work };
+  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  return prepareLayerwise(original, data, indices, labels, { ...set, ...controlOf(options) });
 }
 
 function score(
@@ -220,12 +289,13 @@ async function build(
   { model, layers }: Prepared,
   scored: readonly ScoredLayer[],
   plan: Plan,
-  calibration: Calibration | null,
+  { calibration }: Images,
   options: CompressOptions,
   session: SessionOptions,
-): Promise<{ model: Model; refits: ReadonlyMap<string, Refitted> }> {
-  const refits = new Map<string, Refitted>();
+): Promise<Built> {
+  const refits = new Map<string, Refit>();
   const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
+  const fitting = { session, seed: options.seed ?? 0 };
   let current = model;
   for (const layer of layers) {
     const choice = plan.get(layer.name);
@@ -233,16 +303,45 @@ async function build(
     checkInterrupted(options);
     options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
     const stages = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const biased = layer.bias !== null || calibration !== null;
-    const replaced = replaceLayer(current, layer, stages, biased ? biasVector(layer) : null);
-    current = replaced.model;
-    if (calibration === null) continue;
-    const fitted = await refit(la, model, layer, replaced, calibration, { session, seed: options.seed ?? 0 }, options);
-    refits.set(layer.name, fitted);
-    current = fitted.model;
+    const done = await approximateLayer(la, current, model, layer, stages, calibration, fitting, options);
+    current = done.model;
+    if (done.refit !== null) refits.set(layer.name, done.refit);
   }
   options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
-  return { model: mergeAdds(current), refits };
+  return { model: mergeAdds(current), refits, tuned: null, notes: [] };
+}
+
+/** The same, but what is above each layer is tuned before the next is approximated. */
+async function buildTuned(
+  la: Linalg,
+  prepared: Prepared,
+  scored: readonly ScoredLayer[],
+  plan: Plan,
+  images: Images,
+  options: CompressOptions,
+  session: SessionOptions,
+): Promise<Built> {
+  const { finetune: epochs = 0, joint = JOINT, seed = 0, work, metric } = options;
+  const [calibration, tuning] = [images.calibration!, images.tuning!];
+  const again = async (model: Model, layer: Layer) =>
+    (
+      await score(la, { ...prepared, model, layers: [layer] }, calibration, plan, { ...options, ...QUIET }, session)
+    )[0]!;
+  const what = { original: prepared.model, plan, scored, calibration, tuning, score: again };
+  const loop = { epochs, joint, session, seed, settings: [metric ?? null], ...(work && { work }) };
+  const { tunings, joint: last, ...built } = await compressLayerwise(la, what, { ...loop, ...controlOf(options) });
+  return { ...built, tuned: { tunings, joint: last } };
+}
+
+/** Share of the epochs that is for all weights together. */
+const JOINT = 0.5;
+
+const QUIET = { onProgress: () => {} };
+
+function tuningOf({ tuning }: Images, { tuned }: Built, { finetune = 0 }: CompressOptions) {
+  if (tuning === null || tuned === null) return null;
+  const { loss, train, validation } = tuning;
+  return { ...tuned, loss: loss.kind, epochs: finetune, train: train.length, validation: validation.length };
 }
 
 function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Model {

@@ -5,6 +5,7 @@ import { type Command, Option } from "commander";
 import { openDataset, stageModelFile, writeAtomically } from "#platform";
 import { METHOD_NAMES, methodsNamed } from "../approximate/methods.ts";
 import { type Compressed, compress } from "../compress.ts";
+import { LowrankError } from "../errors.ts";
 import { METRIC_NAMES, type MetricName } from "../metric/metric.ts";
 import type { CompressReport } from "../report/report.ts";
 import { compressText } from "../report/text.ts";
@@ -19,6 +20,7 @@ import {
   type JsonFlags,
   jsonOption,
   type PreprocessFlags,
+  positive,
   preprocessOf,
   type RuntimeFlags,
   share,
@@ -26,6 +28,7 @@ import {
   words,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
+import { openWorkFolder } from "./work.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly output: string;
@@ -38,6 +41,10 @@ interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly savePlan?: string;
   readonly images?: number;
   readonly seed?: number;
+  readonly finetune?: number;
+  readonly joint?: number;
+  readonly labels: boolean;
+  readonly work?: string;
 }
 
 export function addCompress(program: Command): void {
@@ -51,6 +58,7 @@ export function addCompress(program: Command): void {
     .argument("<model>", "an .onnx file", fileName)
     .requiredOption("-o, --output <file>", "the compressed .onnx file; may not be the input", fileName);
   addGoals(command);
+  addTuning(command);
   addPreprocessOptions(addRuntimeOptions(command, "images at a time when latency is measured (default: 1)"))
     .addOption(jsonOption())
     .addHelpText(
@@ -58,14 +66,14 @@ export function addCompress(program: Command): void {
       examples([
         ["lowrank compress model.onnx -o small.onnx --data photos/ --macs 0.5", "half the MACs"],
         [
-          "lowrank compress model.onnx -o small.onnx --data photos/ --params 40% --preset imagenet",
-          "40% of the parameters",
-        ],
-        [
           "lowrank compress model.onnx -o small.onnx --macs 0.7 --save-plan plan.json",
           "without images; keeps the plan",
         ],
         ["lowrank compress model.onnx -o small.onnx --data photos/ --plan plan.json", "carries out an edited plan"],
+        [
+          "lowrank compress model.onnx -o small.onnx --data photos/ --params 40% --finetune 4",
+          "40% of the parameters, with fine-tuning",
+        ],
       ]),
     )
     .action(run);
@@ -76,7 +84,7 @@ function addGoals(command: Command): void {
   command
     .option(
       "--data <data>",
-      "images like those the model was trained on: a folder, an .npz or IDX files; labels only for the report",
+      "images like those the model was trained on: a folder, an .npz or IDX files; labels for the report and for tuning",
       fileName,
     )
     .option("--macs <share>", "at most this share of the original's MACs, such as 0.5 or 50%", share)
@@ -91,9 +99,23 @@ function addGoals(command: Command): void {
         .conflicts(exclusive),
     )
     .option("--save-plan <file>", "write the plan, to be edited and used with --plan", fileName)
-    .option("--images <n>", "how many of DATA to use, a seeded sample (default: 1024)", whole(1))
+    .option("--images <n>", "how many of DATA to use, a seeded sample (default: 1024, to tune all)", whole(1))
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0));
 }
+
+function addTuning(command: Command): void {
+  command
+    .option(
+      "--finetune <epochs>",
+      "tune what is above each layer, then all weights: epochs over the images to spend at most, Ctrl-C saves the work",
+      positive,
+    )
+    .option("--joint <share>", "share of these epochs for all weights at the end, 0 to 1 (default: 0.5)", shareOrNone)
+    .option("--no-labels", "tune towards the original's answers even where there are labels")
+    .option("--work <dir>", "where an interrupted tuning is kept (default: OUT.work)", fileName);
+}
+
+const shareOrNone = (text: string): number => (/^0+(\.0*)?%?$/.test(text) ? 0 : share(text));
 
 function methodNames(text: string): readonly string[] {
   const names = words(text);
@@ -102,11 +124,25 @@ function methodNames(text: string): readonly string[] {
 }
 
 function run(path: string, flags: Flags): Promise<void> {
-  const work = (running: Running) => compressFile(path, flags, running);
-  return runJob({ title: `compressing ${path}`, json: flags.json === true, work, text: compressText });
+  const folder = flags.finetune === undefined ? null : (flags.work ?? `${flags.output}.work`);
+  return runJob({
+    title: `compressing ${path}`,
+    json: flags.json === true,
+    work: (running: Running) => compressFile(path, flags, folder, running),
+    text: compressText,
+    ...(folder !== null && {
+      interrupted: `interrupted; the work is in ${folder}, and the same command goes on from there`,
+    }),
+  });
 }
 
-async function compressFile(path: string, flags: Flags, running: Running): Promise<CompressReport> {
+async function compressFile(
+  path: string,
+  flags: Flags,
+  folder: string | null,
+  running: Running,
+): Promise<CompressReport> {
+  checkTuning(flags);
   const { output, savePlan } = flags;
   const source = await readModel(path);
   const protect = [...source.files, ...[flags.data, flags.plan].filter((file) => file !== undefined)];
@@ -114,6 +150,7 @@ async function compressFile(path: string, flags: Flags, running: Running): Promi
   if (savePlan !== undefined) await checkOutput(savePlan, [...protect, output]);
   const data = flags.data === undefined ? undefined : await openDataset(flags.data);
   const plan = flags.plan === undefined ? undefined : await readText(flags.plan);
+  const work = folder === null ? null : await openWorkFolder(folder);
   let stage: Awaited<ReturnType<typeof stageModelFile>> | undefined;
   const reopen = async (model: Compressed["model"]) => {
     stage = await stageModelFile(output, model, { protect, signal: running.signal });
@@ -121,21 +158,35 @@ async function compressFile(path: string, flags: Flags, running: Running): Promi
   };
   try {
     const names = { input: path, output };
-    const settings = { ...compressOptions(flags), ...(data && { data }), ...(plan !== undefined && { plan }) };
-    const result = await compress(source.model, { ...settings, ...running, names, inputBytes: source.bytes, reopen });
+    const given = { ...(data && { data }), ...(plan !== undefined && { plan }), ...(work && { work }) };
+    const settings = { ...compressOptions(flags), ...given, ...running };
+    const result = await compress(source.model, { ...settings, names, inputBytes: source.bytes, reopen });
     if (savePlan !== undefined)
       await writeAtomically(savePlan, formatPlan(result.plan), { protect, signal: running.signal });
     await stage?.commit();
-    return { ...result.report, notes: [...result.report.notes, ...(data ? dataNotes(data, source.model) : [])] };
+    await work?.done();
+    const notes = [...result.report.notes, ...(work?.notes ?? []), ...(data ? dataNotes(data, source.model) : [])];
+    return { ...result.report, notes };
   } finally {
     await stage?.discard();
+    await work?.leave();
+  }
+}
+
+/** Flags that say how to tune make no sense alone. */
+function checkTuning({ finetune, joint, labels, work, data }: Flags): void {
+  if (finetune !== undefined && data === undefined) throw new LowrankError("bad-option", "--finetune needs --data");
+  const given = { "--joint": joint !== undefined, "--no-labels": !labels, "--work": work !== undefined };
+  const [alone] = Object.entries(given).find(([, is]) => is) ?? [];
+  if (finetune === undefined && alone !== undefined) {
+    throw new LowrankError("bad-option", `${alone} says how to tune: give --finetune EPOCHS as well`);
   }
 }
 
 /** The flags that are the library's options by the same names. */
 function compressOptions(flags: Flags) {
-  const { macs, params, methods, metric, images, seed, threads, batch, provider } = flags;
-  const all = { macs, params, methods, metric, images, seed, threads, batch, provider };
+  const { macs, params, methods, metric, images, seed, threads, batch, provider, finetune, joint, labels } = flags;
+  const all = { macs, params, methods, metric, images, seed, threads, batch, provider, finetune, joint, labels };
   const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Partial<
     typeof all
   >;

@@ -1,4 +1,5 @@
-// The folder in which a long run keeps what it needs to go on: its last checkpoint, and what does not fit into memory.
+// The folder in which a long run keeps what it needs to go on: its last checkpoint, the network between two layers of
+// Denton's loop, and what does not fit into memory.
 
 import { existsSync, rmSync } from "node:fs";
 import { mkdir, mkdtemp, open, readdir, rm, rmdir } from "node:fs/promises";
@@ -7,10 +8,11 @@ import { readModelFile, writeModelFile } from "#platform";
 import { reason } from "../data/reason.node.ts";
 import { LowrankError, messageOf } from "../errors.ts";
 import { checkpointModel, readCheckpoint } from "../finetune/checkpoint.ts";
+import type { LoopFolder } from "../finetune/layerwise.ts";
 import type { Spill } from "../finetune/store.ts";
-import type { WorkFolder } from "../finetune/tune.ts";
+import type { Model } from "../graph/model.ts";
 
-export interface OpenWorkFolder extends WorkFolder {
+export interface OpenWorkFolder extends LoopFolder {
   /** What was found amiss, one sentence each. */
   readonly notes: readonly string[];
   /** Removes what is of no use once the run is done. */
@@ -20,6 +22,7 @@ export interface OpenWorkFolder extends WorkFolder {
 }
 
 const CHECKPOINT = "checkpoint.onnx";
+const LOOP = "layers.onnx";
 const CACHE = "lowrank-cache-";
 
 /** @throws LowrankError `bad-option` where the folder cannot be made */
@@ -27,26 +30,29 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw new LowrankError("bad-option", `cannot make the work folder ${path}: ${reason(error)}`, { file: path });
   });
-  const file = join(path, CHECKPOINT);
+  const [checkpoint, loop] = [join(path, CHECKPOINT), join(path, LOOP)];
   const notes: string[] = [];
+  const read = async <T>(file: string, use: (model: Model) => T): Promise<T | null> => {
+    if (!existsSync(file)) return null;
+    try {
+      return use(await readModelFile(file));
+    } catch (error) {
+      notes.push(`the work in ${file} could not be used, and the run began anew: ${messageOf(error)}`);
+      return null;
+    }
+  };
   const leave = async () => rmdir(path).catch(() => undefined);
   return {
     notes,
-    async load(fingerprint) {
-      if (!existsSync(file)) return null;
-      try {
-        return readCheckpoint(await readModelFile(file), fingerprint);
-      } catch (error) {
-        notes.push(`the work in ${file} could not be used, and the run began anew: ${messageOf(error)}`);
-        return null;
-      }
-    },
-    save: (checkpoint) => writeModelFile(file, checkpointModel(checkpoint)),
+    load: (fingerprint) => read(checkpoint, (model) => readCheckpoint(model, fingerprint)),
+    save: (state) => writeModelFile(checkpoint, checkpointModel(state)),
+    loadLoop: () => read(loop, (model) => model),
+    saveLoop: (model) => writeModelFile(loop, model),
     spill: () => openSpill(path),
     async done() {
       // Caches only where an earlier run was killed outright.
       const caches = (await readdir(path)).filter((name) => name.startsWith(CACHE));
-      for (const name of [CHECKPOINT, `${CHECKPOINT}.data`, ...caches]) {
+      for (const name of [...[CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]), ...caches]) {
         await rm(join(path, name), { recursive: true, force: true });
       }
       await leave();

@@ -45,6 +45,8 @@ export interface TuneOptions extends Control {
   readonly augment?: Partial<Augmentation>;
   /** How many images to use at most, a seeded sample; by default all. A tenth is kept apart to tell the best epoch. */
   readonly images?: number;
+  /** Images of the data set to use, in place of a sample. */
+  readonly indices?: Int32Array;
   /** By default 0. */
   readonly seed?: number;
   readonly threads?: number;
@@ -98,7 +100,7 @@ export async function prepareTuning(model: Model, self: Model, options: TuneOpti
   const dataset = keptDataset(data, IMAGE_BYTES);
   const skipped = new Map<string, string>();
   const usable: number[] = [];
-  const wanted = sample(data, images, seed);
+  const wanted = options.indices ?? sample(data, images, seed);
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
   for await (const { indices } of batches(dataset, preprocess, {
     indices: wanted,
@@ -114,7 +116,9 @@ export async function prepareTuning(model: Model, self: Model, options: TuneOpti
   const labelled = data.labels !== null && options.teacher === undefined;
   const loss: Loss = labelled
     ? { kind: "cross-entropy", smoothing: options.smoothing ?? 0.1 }
-    : { kind: "distillation", temperature: options.temperature ?? 2 };
+    : (outputShape(model, input)?.length ?? 2) !== 2
+      ? { kind: "mean-squared-error" }
+      : { kind: "distillation", temperature: options.temperature ?? 2 };
   const teacher = labelled ? null : (options.teacher ?? self);
   return { options, input, preprocess, dataset, train, validation, skipped, loss, teacher, seed };
 }
@@ -124,15 +128,17 @@ export interface Run {
   /** Initialisers to train. */
   readonly weights: readonly string[];
   readonly epochs: number;
+  /** Whether what stands before the first of them is run once and its outputs kept, of images as they are; by default so. */
+  readonly cache?: boolean;
   /** Stops early: told each epoch's record. */
   readonly enough?: (record: EpochRecord) => boolean;
 }
 
-/** Trains `weights` of the model; what stands before the first of them is run once and its outputs kept. */
+/** Trains `weights` of the model. */
 export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trained> {
   const { options, train: images, validation, loss, seed } = tuning;
   const { work } = options;
-  const parts = splitFrozen(model, run.weights);
+  const parts = run.cache === false ? { frozen: null, trained: model } : splitFrozen(model, run.weights);
   const session: SessionOptions = { threads: options.threads, provider: options.provider };
   const source = samplesOptions(model, tuning, session);
   const all = Int32Array.from([...images, ...validation]);
@@ -142,7 +148,7 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
       ? await imageSamples(source)
       : await frozenSamples(parts.frozen, parts.values, all, store(), source);
   try {
-    const fingerprint = await fingerprintOf(model, tuning, run);
+    const fingerprint = await fingerprintOf(model, tuning, [run.weights, run.epochs, run.cache]);
     const resume = (await work?.load(fingerprint)) ?? null;
     const trained = await train({
       ...control(options),
@@ -189,12 +195,20 @@ function samplesOptions(model: Model, tuning: Tuning, session: SessionOptions): 
   };
 }
 
-/** How many scores the model gives an image. */
-function classesOf(model: Model, { input, dataset }: Tuning): number {
-  const output = model.graph.outputs[0]!.name;
-  const shape = inferShapes(model, imageShape(input, 1)).get(output)?.shape;
+/** How many scores the model gives an image; null where its output is something else. */
+export function classCount(model: Model, input: ModelInput): number | null {
+  const shape = outputShape(model, input);
   const classes = shape?.length === 2 ? shape[1] : null;
-  if (typeof classes !== "number") {
+  return typeof classes === "number" ? classes : null;
+}
+
+const outputShape = (model: Model, input: ModelInput) =>
+  inferShapes(model, imageShape(input, 1)).get(model.graph.outputs[0]!.name)?.shape;
+
+function classesOf(model: Model, { input, dataset }: Tuning): number {
+  const classes = classCount(model, input);
+  if (classes === null) {
+    const output = model.graph.outputs[0]!.name;
     throw new LowrankError(
       "bad-data",
       `the output ${output} is not one score a class: labels cannot train it; give a teacher`,
@@ -214,25 +228,18 @@ function control({ onProgress, signal }: Control): Control {
   return { ...(onProgress && { onProgress }), ...(signal && { signal }) };
 }
 
-/** SHA-256 of all that decides a run: model, weights to train, images, options. */
-async function fingerprintOf(
+/** SHA-256 of all that decides a run: model, images, options, and whatever else `settings` holds. */
+export async function fingerprintOf(
   model: Model,
   { options, train: images, validation, loss }: Tuning,
-  run: Run,
+  settings: readonly unknown[],
 ): Promise<string> {
-  const { data, teacher, onProgress, signal, work, threads, ...plain } = options;
+  const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
+  const names = [...images, ...validation].map((index) => data.name(index));
   const parts = [
     encodeModel(model),
     ...(teacher ? [encodeModel(teacher)] : []),
-    new TextEncoder().encode(
-      JSON.stringify([
-        plain,
-        loss,
-        run.weights,
-        run.epochs,
-        [...images, ...validation].map((index) => data.name(index)),
-      ]),
-    ),
+    new TextEncoder().encode(JSON.stringify([plain, loss, ...settings, names])),
   ];
   const digests = await Promise.all(parts.map((part) => crypto.subtle.digest("SHA-256", part)));
   const joined = new Uint8Array(digests.flatMap((digest) => [...new Uint8Array(digest)]));

@@ -3,13 +3,14 @@
 import type { Costs } from "../analyze/costs.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { METHODS, stageCosts } from "../approximate/methods.ts";
+import type { TuningRecord } from "../finetune/layerwise.ts";
 import type { Evaluation } from "../measure/accuracy.ts";
 import type { Latency } from "../measure/latency.ts";
 import type { LayerTime } from "../measure/layers.ts";
-import type { Refitted } from "../rewrite/refit.ts";
+import type { Refit } from "../rewrite/approximate-layer.ts";
 import type { Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
-import type { AccuracyReport, CompressReport, LatencyReport, LayerReport } from "./report.ts";
+import type { AccuracyReport, CompressReport, FinetuningReport, LatencyReport, LayerReport } from "./report.ts";
 
 /** What a run found; models as counted, not as planned. */
 export interface Run {
@@ -19,7 +20,9 @@ export interface Run {
   readonly folded: number;
   readonly plan: Plan;
   readonly scored: readonly ScoredLayer[];
-  readonly refits: ReadonlyMap<string, Refitted>;
+  readonly refits: ReadonlyMap<string, Refit>;
+  /** Null where no fine-tuning was asked for. */
+  readonly tuning: Tuned | null;
   readonly latency: readonly Latency[];
   readonly layerTimes: ReadonlyMap<string, LayerTime>;
   readonly evaluation: Evaluation | null;
@@ -28,6 +31,16 @@ export interface Run {
   readonly threads: number | null;
   readonly notes: readonly string[];
   readonly seed: number;
+}
+
+/** What fine-tuning did, by layers' names, and of all weights together. */
+export interface Tuned {
+  readonly loss: FinetuningReport["loss"];
+  readonly epochs: number;
+  readonly train: number;
+  readonly validation: number;
+  readonly tunings: ReadonlyMap<string, TuningRecord>;
+  readonly joint: TuningRecord | null;
 }
 
 export function describe(run: Run): CompressReport {
@@ -46,6 +59,7 @@ export function describe(run: Run): CompressReport {
     output_error: pair?.output_error ?? null,
     images: run.images,
     layers: run.scored.map((scored) => describeLayer(scored, run)),
+    finetune: run.tuning === null ? null : describeTuning(run.tuning),
     folded: run.folded,
     notes: run.notes,
     seed: run.seed,
@@ -66,6 +80,10 @@ function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null 
   return { before: original.top1, after: compressed.top1, drop: pair.drop, ci95: pair.drop_ci95 };
 }
 
+function describeTuning({ loss, epochs, train, validation, joint }: Tuned): FinetuningReport {
+  return { loss, epochs, images: { train, validation }, joint };
+}
+
 function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): LayerReport {
   const choice = run.plan.get(layer.name);
   const common = {
@@ -78,25 +96,32 @@ function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): L
   if (choice === undefined) {
     const reason = refused ?? "left alone: the budget is better spent elsewhere";
     const same = { macs_after: layer.macs, params_after: layer.params, ms_before: null, ms_after: null };
-    return { ...common, ...same, method: null, rank: null, reason, error: null, error_refit: null };
+    return { ...common, ...same, method: null, rank: null, reason, error: null, error_refit: null, tuning: null };
   }
   const { method, rank } = choice;
   const biased = layer.bias !== null || run.images.calibration > 0;
   const costs = stageCosts(layer, METHODS.find(({ name }) => name === method)!.stages(layer, rank), biased);
   const time = run.layerTimes.get(layer.name);
+  const tuning = run.tuning?.tunings.get(layer.name) ?? null;
   const candidate = candidates.find((each) => each.method === method && each.rank === rank);
   return {
     ...common,
     method,
     rank,
-    reason: run.refits.get(layer.name)?.lambda == null ? "approximated" : "approximated, last factor refitted",
+    reason: reasonOf(run.refits.get(layer.name), tuning),
     macs_after: costs.macs,
     params_after: costs.params,
     ms_before: time?.before ?? null,
     ms_after: time?.after ?? null,
     error: candidate?.error ?? null,
     error_refit: run.refits.get(layer.name)?.after ?? null,
+    tuning,
   };
+}
+
+function reasonOf(refit: Refit | undefined, tuning: TuningRecord | null): string {
+  const refitted = refit?.solved === true ? ", last factor refitted" : "";
+  return `approximated${refitted}${tuning !== null && tuning.epochs > 0 ? ", weights above tuned" : ""}`;
 }
 
 const shapeOf = ({ shape: { F, C, X, Y } }: Layer): readonly number[] => [F, C, X, Y];

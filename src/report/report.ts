@@ -1,6 +1,8 @@
 // The report of a compression as plain data: what `lowrank compress --json` prints. The names are part of the command
 // line's contract. Ratios always say what they are of; accuracies are fractions of 1, drops are points (hundredths).
 
+import type { TuningRecord } from "../finetune/layerwise.ts";
+
 export interface BeforeAfter {
   readonly before: number;
   readonly after: number;
@@ -25,6 +27,18 @@ export interface LayerReport {
   /** Relative error of the layer's output that the plan expected, and that was left after the refit on images set aside. */
   readonly error: number | null;
   readonly error_refit: number | null;
+  /** Tuning of what is above the layer; null where none was asked for or the layer was left alone. */
+  readonly tuning: TuningRecord | null;
+}
+
+export interface FinetuningReport {
+  readonly loss: "cross-entropy" | "distillation" | "mean-squared-error";
+  /** Epochs that might be spent. */
+  readonly epochs: number;
+  /** Images trained on, and those kept apart to tell when the accuracy is back; none of them is measured on. */
+  readonly images: { readonly train: number; readonly validation: number };
+  /** Of all weights together at the end; null where no epochs were left for it. */
+  readonly joint: TuningRecord | null;
 }
 
 export interface LatencyReport {
@@ -60,6 +74,8 @@ export interface CompressReport {
   /** Images used to choose and refit, images measured on, images that could not be read. */
   readonly images: { readonly calibration: number; readonly measured: number; readonly skipped: number };
   readonly layers: readonly LayerReport[];
+  /** Null where no fine-tuning was asked for. */
+  readonly finetune: FinetuningReport | null;
   /** BatchNormalizations that were folded into the layer before. */
   readonly folded: number;
   /** Things the user should know, one sentence each. */

@@ -1,6 +1,7 @@
 // The run as text for a terminal: what was gained, what it cost, and what became of every layer.
 
 import type { FinetuneReport } from "../finetune/finetune.ts";
+import type { TuningRecord } from "../finetune/layerwise.ts";
 import {
   accuracy,
   bytes,
@@ -20,7 +21,7 @@ import {
   wrap,
 } from "./format.ts";
 import type { Inspection, InspectionLayer } from "./inspect.ts";
-import type { BeforeAfter, CompressReport, LatencyReport, LayerReport } from "./report.ts";
+import type { BeforeAfter, CompressReport, FinetuningReport, LatencyReport, LayerReport } from "./report.ts";
 
 const REASON_WIDTH = 44;
 const NOTE_WIDTH = 96;
@@ -77,7 +78,22 @@ function answerLines(report: CompressReport): string[] {
     lines.push(`${"agreement".padEnd(11)} ${what}`);
   }
   if (output_error !== null) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
+  if (report.finetune !== null) lines.push(`${"tuning".padEnd(11)} ${tuningLine(report.finetune, report.layers)}`);
   return lines;
+}
+
+function tuningLine({ loss, epochs, images, joint }: FinetuningReport, layers: readonly LayerReport[]): string {
+  const done = layers.flatMap(({ tuning }) => tuning ?? []);
+  const needed = done.filter((tuning) => tuning.epochs > 0).length;
+  const spent = [...done, ...(joint ? [joint] : [])].reduce((sum, tuning) => sum + tuning.epochs, 0);
+  const all = joint === null ? "" : `, then all weights: ${lossText(joint)}`;
+  const after = `after ${needed} of ${plural(done.length, "layer")}${all}`;
+  return `${digits(spent)} of ${plural(epochs, "epoch")} of ${loss} on ${plural(images.train, "image")}, ${after}`;
+}
+
+function lossText({ epochs, loss_before, loss_after }: TuningRecord): string {
+  if (epochs === 0 || loss_before === null || loss_after === null) return "not needed";
+  return `loss ${digits(loss_before)} -> ${digits(loss_after)}`;
 }
 
 const LAYER_COLUMNS: readonly Column[] = [
@@ -92,21 +108,25 @@ const LAYER_COLUMNS: readonly Column[] = [
 ];
 
 function layerTable(layers: readonly LayerReport[], ink: Ink): string {
+  const tuned = layers.some(({ tuning }) => tuning !== null);
   return table(
-    LAYER_COLUMNS,
-    layers.map((layer) => layerRow(layer, ink)),
+    tuned ? [...LAYER_COLUMNS, { title: "tuning above" }] : LAYER_COLUMNS,
+    layers.map((layer) => layerRow(layer, tuned, ink)),
     ink,
   );
 }
 
-function layerRow(layer: LayerReport, ink: Ink): Cell[] {
+function layerRow(layer: LayerReport, tuned: boolean, ink: Ink): Cell[] {
   const { method, rank, macs_before, macs_after, ms_before, ms_after } = layer;
   const start = [shortName(layer.name), layer.op, shapeText(layer.shape)];
-  if (method === null) return [...start, count(macs_before), { content: paragraph(layer.reason, ink), colSpan: 4 }];
+  const own = tuned ? 5 : 4;
+  if (method === null) return [...start, count(macs_before), { content: paragraph(layer.reason, ink), colSpan: own }];
   const macs = `${count(macs_before)} -> ${count(macs_after)}`;
   const timed = ms_before !== null && ms_after !== null;
   const times = timed ? `${digits(ms_before)} -> ${digits(ms_after)}` : "not timed";
-  return [...start, macs, method, String(rank), times, timed && ms_after > 0 ? `${digits(ms_before / ms_after)}x` : ""];
+  const speed = timed && ms_after > 0 ? `${digits(ms_before / ms_after)}x` : "";
+  const row = [...start, macs, method, String(rank), times, speed];
+  return layer.tuning === null ? row : [...row, lossText(layer.tuning)];
 }
 
 /** A reason over several lines, each styled by itself. */

@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -101,7 +102,7 @@ describe("compress", () => {
       "agreement_ci95",
       "output_error",
     ],
-    ...["images", "layers", "folded", "notes", "seed"],
+    ...["images", "layers", "finetune", "folded", "notes", "seed"],
   ];
 
   const goal = ["--macs", "60%", "--data", "photos", "--preset", "unit", "--threads", "1"];
@@ -165,6 +166,33 @@ describe("compress", () => {
     expect(report.notes).toEqual(expect.arrayContaining(said));
   });
 
+  test("--finetune: by the labels of the folders, or without; the work folder goes when all is done", async () => {
+    const args = ["compress", "model.onnx", "-o", "tuned.onnx", ...goal, "--finetune", "0.5", "--joint", "50%"];
+    const report = await json<CompressReport>(...args, "--save-plan", "tuned.json");
+    expect(report.finetune).toMatchObject({ loss: "cross-entropy", epochs: 0.5, images: { train: 27, validation: 3 } });
+    expect(report.images).toEqual({ calibration: 27, measured: 10, skipped: 0 });
+    for (const { method, tuning } of report.layers) expect(tuning !== null).toBe(method !== null);
+    expect(existsSync(join(folder, "tuned.onnx.work"))).toBe(false);
+    const plain = await readFile(join(folder, "small.onnx"));
+    expect(Buffer.compare(await readFile(join(folder, "tuned.onnx")), plain)).not.toBe(0);
+    const unlabelled = await json<CompressReport>(...args, "--no-labels");
+    expect(unlabelled.finetune?.loss).toBe("distillation");
+    const { stdout } = await inProcess(args);
+    expect(stdout).toMatch(/^tuning +[\d.]+ of 0\.5 epochs of cross-entropy on 27 images, after \d of \d layers?/m);
+    expect(stdout).toContain("tuning above");
+  });
+
+  test.each([
+    [["--joint", "0"], "--joint says how to tune: give --finetune EPOCHS as well"],
+    [["--no-labels"], "--no-labels says how to tune: give --finetune EPOCHS as well"],
+    [["--work", "w"], "--work says how to tune: give --finetune EPOCHS as well"],
+    [["--finetune", "2"], "--finetune needs --data"],
+  ])("%j alone: exit 2", async (flags, message) => {
+    const { code, stderr } = await inProcess(["compress", "model.onnx", "-o", "x.onnx", "--macs", "0.6", ...flags]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+    expect(existsSync(join(folder, "w"))).toBe(false);
+  });
+
   test("the preprocessing is kept in what it writes", async () => {
     const how = ["--preset", "unit", "--mean", "0.1,0.2,0.3", "--std", "0.5", "--channels", "bgr"];
     await json("compress", "model.onnx", "-o", "kept.onnx", "--macs", "0.7", "--data", "photos", ...how);
@@ -201,6 +229,26 @@ describe("in a process of its own", () => {
     expect(existsSync(join(folder, "stopped.onnx"))).toBe(false);
     expect(existsSync(join(folder, "stopped.json"))).toBe(false);
     expect(await leftovers()).toEqual([]);
+  });
+
+  test("SIGINT while tuning: exit 130, the work kept; the same command goes on to the same bytes", async () => {
+    const goal = ["--macs", "0.6", "--data", "photos", "--preset", "unit", "--threads", "1", "--finetune", "60"];
+    const args = ["compress", "model.onnx", "-o", "halted.onnx", ...goal];
+    let sent = false;
+    const onStderr = (text: string, child: ChildProcess) => {
+      if (!sent && text.includes("tuning all weights: epoch 2")) sent = child.kill("SIGINT");
+    };
+    const { code, stderr } = await lowrank(args, { cwd: folder, onStderr });
+    expect(sent).toBe(true);
+    expect(code).toBe(130);
+    expect(stderr).toMatch(/^lowrank: interrupted; the work is in halted\.onnx\.work, and the same command goes on/m);
+    expect(existsSync(join(folder, "halted.onnx"))).toBe(false);
+    const again = await inProcess(args);
+    expect([again.code, again.stderr]).toEqual([0, expect.not.stringContaining("tuning above")]);
+    await json("compress", "model.onnx", "-o", "whole.onnx", ...goal);
+    const [a, b] = await Promise.all(["halted.onnx", "whole.onnx"].map((name) => readFile(join(folder, name))));
+    expect(Buffer.compare(a!, b!)).toBe(0);
+    expect(existsSync(join(folder, "halted.onnx.work"))).toBe(false);
   });
 
   test("a reader that closes early is no error", async () => {

@@ -17,6 +17,7 @@ const conv: LayerReport = {
   ms_after: 0.323,
   error: 0.12,
   error_refit: 0.1,
+  tuning: null,
 };
 
 const kept: LayerReport = {
@@ -51,6 +52,7 @@ const report: CompressReport = {
   output_error: 0.02274,
   images: { calibration: 192, measured: 64, skipped: 0 },
   layers: [conv, kept],
+  finetune: null,
   folded: 0,
   notes: ["3 images could not be read, the first: a.png (cut short)"],
   seed: 0,
