@@ -215,8 +215,6 @@ function prepare(original: Model, options: Pick<CompressOptions, "preprocess">):
 
 /** Calibration batches: large enough to keep the runtime busy, small enough for the largest layer's activations. */
 const BATCH = 16;
-/** From so many images on a part is kept apart for measuring. */
-const HELD_OUT_FROM = 16;
 const ACTIVATION_BYTES = 64 * 2 ** 20;
 
 function batchFor({ input, layers }: Prepared): number {
@@ -232,7 +230,7 @@ async function chooseImages(prepared: Prepared, options: CompressOptions): Promi
   if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
   const all = sample(data, images, seed);
   // Too few images to spare any: both ends use them all, and the report says so.
-  const heldOut = all.length >= HELD_OUT_FROM;
+  const heldOut = all.length >= 16;
   const [measured, rest] = heldOut ? split(all, 0.25, seed) : [all, all];
   const { tuning, notes } = await chooseTuning(prepared, data, measured, options);
   for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
@@ -251,23 +249,12 @@ async function chooseImages(prepared: Prepared, options: CompressOptions): Promi
 }
 
 /** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
-async function chooseTuning(
-  { original }: Prepared,
-  data: Dataset,
-  measured: Int32Array,
-  options: CompressOptions,
-): Promise<{ readonly tuning: Tuning | null; readonly notes: readonly string[] }> {
-  const { finetune, images = data.size, seed = 0, labels = true, work, threads, provider, preprocess } = options;
+async function chooseTuning({ original }: Prepared, data: Dataset, measured: Int32Array, options: CompressOptions) {
+  const { finetune, images, seed, labels = true, work, threads, provider, preprocess } = options;
   if (finetune === undefined) return { tuning: null, notes: [] };
-  const measuring = new Set(measured);
-  const indices = sample(data, images, seed).filter((index) => !measuring.has(index));
-  if (indices.length === 0) {
-    const found = `${measured.length} images are too few to tune on some and measure on others`;
-    throw new LowrankError("bad-data", `${found}: ${HELD_OUT_FROM} are the least`);
-  }
-  const given = { seed, threads, provider, preprocess, work };
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  return prepareLayerwise(original, data, indices, labels, { ...set, ...controlOf(options) });
+  const given = Object.entries({ images, seed, threads, provider, preprocess, work });
+  const set = Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  return prepareLayerwise(original, data, measured, labels, { ...set, ...controlOf(options) });
 }
 
 function score(

@@ -5,7 +5,7 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import { imageShape, resolveInput } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
-import { split } from "../data/batches.ts";
+import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
 import { producers, usedBy } from "../graph/edit.ts";
@@ -112,30 +112,37 @@ interface Done {
 }
 
 /**
- * Decides what to train towards: labels where the data has them and they are those of the model's classes, else the original's
- * outputs.
- * @param indices images to use; a tenth is kept apart
+ * Decides which images to train on and towards what: labels where the data has them and they are those of the model's classes,
+ * else the original's outputs.
+ * @param measured images that are for measuring, and are left alone
  * @param labels false: the original's outputs in any case
+ * @throws LowrankError `bad-data` where no images are left, `unsupported` for an input that is not float32
  */
 export async function prepareLayerwise(
   original: Model,
   data: Dataset,
-  indices: Int32Array,
+  measured: Int32Array,
   labels: boolean,
   options: Omit<TuneOptions, "data" | "teacher" | "indices">,
 ): Promise<{ readonly tuning: Tuning; readonly notes: readonly string[] }> {
-  if (resolveInput(original, options.preprocess ?? {}).info.type !== "float32") {
+  const input = resolveInput(original, options.preprocess ?? {});
+  if (input.info.type !== "float32") {
     throw new LowrankError("unsupported", "fine-tuning takes a model whose input is float32");
   }
-  // Smoothed labels would first of all teach a network that was trained on plain ones to be less sure.
-  const own = { smoothing: 0, ...options, data, indices };
-  const tuning = await prepareTuning(original, original, labels ? own : { ...own, teacher: original });
-  const classes = classCount(original, tuning.input);
-  const fits = data.classes === null || data.classes.length === classes;
-  if (tuning.teacher !== null || (fits && classes !== null)) return { tuning, notes: [] };
+  const apart = new Set(measured);
+  const indices = sample(data, options.images ?? data.size, options.seed ?? 0).filter((index) => !apart.has(index));
+  if (indices.length === 0) {
+    const found = `${measured.length} images are too few to tune on some and measure on others`;
+    throw new LowrankError("bad-data", `${found}: 16 are the least`);
+  }
+  const classes = classCount(original, input);
+  const fits = classes !== null && (data.classes === null || data.classes.length === classes);
+  const wanted = labels && data.labels !== null;
   const found = classes === null ? "the model's output is not one score a class" : `the model knows ${classes} classes`;
-  const notes = [`tuned towards the original's answers, not the labels of DATA: ${found}`];
-  return { tuning: await prepareTuning(original, original, { ...own, teacher: original }), notes };
+  const notes = wanted && !fits ? [`tuned towards the original's answers, not the labels of DATA: ${found}`] : [];
+  // Smoothed labels would first of all teach a network that was trained on plain ones to be less sure.
+  const own = { smoothing: 0, ...options, data, indices, ...(!(wanted && fits) && { teacher: original }) };
+  return { tuning: await prepareTuning(original, original, own), notes };
 }
 
 /**
