@@ -100,7 +100,7 @@ const STEPS = 32;
 /** The loop between two layers. */
 interface State {
   readonly model: Model;
-  /** The network as it was last tuned, at first the original. Refits aim at its outputs or the original's: what does better. */
+  /** The network as last tuned, if that is still in use, else the original: what the next refit may aim at. */
   readonly reference: Model;
   /** What became of the layers done, by name. */
   readonly done: ReadonlyMap<string, Done>;
@@ -200,7 +200,7 @@ async function oneLayer(
   const attempts: Attempt[] = [];
   for (const target of new Set([original, reference])) {
     const replaced = await approximate(la, what, layer, model, target, options);
-    attempts.push({ ...replaced, ...(await assess(original, replaced.model, tuning, options)) });
+    attempts.push({ ...replaced, target, ...(await assess(original, replaced.model, tuning, options)) });
   }
   const best = attempts.reduce((a, b) => (b.distance < a.distance ? b : a));
   const above = weightsAbove(best.model, layer.output, tuning);
@@ -209,7 +209,7 @@ async function oneLayer(
   return {
     model: result.model,
     // Where tuning gained nothing the network is as it was.
-    reference: result.model === best.model ? reference : result.model,
+    reference: result.model === best.model ? best.target : result.model,
     done: new Map(done).set(layer.name, { refit: best.refit, tuning: result.record }),
   };
 }
@@ -218,6 +218,8 @@ async function oneLayer(
 interface Attempt {
   readonly model: Model;
   readonly refit: Refit;
+  /** The network that the refit aimed at. */
+  readonly target: Model;
   /** Top-1 on the images kept apart (without labels agreement with the original), and what it must be to be back. */
   readonly top1: number | null;
   readonly goal: number;
@@ -225,7 +227,10 @@ interface Attempt {
   readonly distance: number;
 }
 
-/** Puts factors in a layer's place: those of the original's weight, or of the weight as it has been tuned since. */
+/**
+ * Puts factors in a layer's place: of its weight as it has been tuned, or, with the original as target, of its first weight, and
+ * then what is above goes back to its first weights too.
+ */
 async function approximate(
   la: Linalg,
   { original, plan, scored, score, calibration, tuning }: Layerwise,
@@ -241,7 +246,17 @@ async function approximate(
     target === original ? scored.find((each) => each.layer === layer)! : await score(model, own);
   const stages = await decompositions.get(method)!.cut(rank);
   const replaced = await approximateLayer(la, model, target, own, stages, calibration, options, options);
-  return { model: replaced.model, refit: replaced.refit! };
+  const back = target === original ? weightsAbove(replaced.model, layer.output, tuning) : [];
+  return { model: withOriginals(replaced.model, back, original), refit: replaced.refit! };
+}
+
+function withOriginals(model: Model, names: readonly string[], original: Model): Model {
+  const initializers = new Map(model.graph.initializers);
+  for (const name of names) {
+    const first = original.graph.initializers.get(name);
+    if (first !== undefined) initializers.set(name, first);
+  }
+  return { ...model, graph: { ...model.graph, initializers } };
 }
 
 /** The layer as it is in a network whose weights have been tuned. */
