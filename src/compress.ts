@@ -8,7 +8,7 @@ import { imageShape, type ModelInput, resolveInput } from "./analyze/input.ts";
 import { findLayers, type Layer } from "./analyze/layers.ts";
 import { activationBytes } from "./analyze/statistics.ts";
 import { methodsNamed } from "./approximate/methods.ts";
-import { sample, split } from "./data/batches.ts";
+import { sample, skipNotes, split } from "./data/batches.ts";
 import type { Dataset } from "./data/dataset.ts";
 import { type PreprocessOptions, preprocessMetadata } from "./data/preprocess.ts";
 import { LowrankError } from "./errors.ts";
@@ -29,7 +29,7 @@ import { type LayerTime, timeLayers } from "./measure/layers.ts";
 import type { MetricName } from "./metric/metric.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodeModel } from "./onnx/encode.ts";
-import { type Control, checkInterrupted } from "./progress.ts";
+import { type Control, checkInterrupted, controlOf } from "./progress.ts";
 import { describe } from "./report/describe.ts";
 import type { CompressReport } from "./report/report.ts";
 import { approximateLayer, type Refit } from "./rewrite/approximate-layer.ts";
@@ -367,10 +367,6 @@ async function measure(
   return { latency, layerTimes, evaluation };
 }
 
-function controlOf({ onProgress, signal }: CompressOptions): Control {
-  return { ...(onProgress && { onProgress }), ...(signal && { signal }) };
-}
-
 function notesOf(
   { input, folded }: Prepared,
   { heldOut, skipped, calibration }: Images,
@@ -380,10 +376,7 @@ function notesOf(
   if (folded > 0) notes.push(`folded ${folded} BatchNormalization into the layer before`);
   if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");
   if (!heldOut) notes.push("too few images to keep some apart: agreement was measured on those used for fitting");
-  if (skipped.size > 0) {
-    const [[name, reason] = ["", ""]] = skipped;
-    notes.push(`${skipped.size} images could not be read, the first: ${name} (${reason})`);
-  }
+  notes.push(...skipNotes(skipped));
   if (latency[1]?.ratio_to_first.decided === false) notes.push("the speed-up is within the noise of the measurement");
   return notes;
 }

@@ -16,6 +16,11 @@ export interface Control {
   readonly signal?: AbortSignal;
 }
 
+/** The part of some options that is a Control. */
+export function controlOf({ onProgress, signal }: Control): Control {
+  return { ...(onProgress && { onProgress }), ...(signal && { signal }) };
+}
+
 /** @throws LowrankError `interrupted` once the caller's signal has been aborted. */
 export function checkInterrupted(control: Control): void {
   if (control.signal?.aborted) throw new LowrankError("interrupted", "interrupted");

@@ -96,6 +96,13 @@ export function fillInput({ data, channels }: Pixels, preprocess: Preprocess, in
   }
 }
 
+/** What to tell of images that could not be read, by name and reason: nothing, or one sentence. */
+export function skipNotes(skipped: ReadonlyMap<string, string>): readonly string[] {
+  const [first] = skipped;
+  if (first === undefined) return [];
+  return [`${skipped.size} images could not be read, the first: ${first[0]} (${first[1]})`];
+}
+
 /** `count` images without repetition, all where there are no more; in the data set's order. Seeded. */
 export function sample(dataset: Dataset, count: number, seed: number): Int32Array {
   const all = Int32Array.from({ length: dataset.size }, (_, i) => i);

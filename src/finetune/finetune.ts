@@ -3,6 +3,7 @@
 
 import { imageShape } from "../analyze/input.ts";
 import { blockedWeights } from "../autodiff/gradient.ts";
+import { skipNotes } from "../data/batches.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
@@ -92,10 +93,4 @@ export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
           `${blocked.size} ${blocked.size === 1 ? "weight stays as it is" : "weights stay as they are"}: ${first.message}`,
         ];
   return { weights, frozen: blocked.size, notes };
-}
-
-function skipNotes(skipped: ReadonlyMap<string, string>): readonly string[] {
-  const [first] = skipped;
-  if (first === undefined) return [];
-  return [`${skipped.size} images could not be read, the first: ${first[0]} (${first[1]})`];
 }

@@ -172,9 +172,7 @@ async function takeStep(
   const fed: Record<string, NdArray> = { ...feeds };
   for (const { input, dims } of states) fed[input] = float32(dims, run.state.get(input)!);
   for (const [key, name] of Object.entries(step.rates)) {
-    if (session.inputs.some((input) => input.name === name)) {
-      fed[name] = float32([], Float32Array.of(rates[key as keyof typeof rates]));
-    }
+    fed[name] = float32([], Float32Array.of(rates[key as keyof typeof rates]));
   }
   const out = await session.run(fed);
   const loss = out[step.loss]!.data[0] as number;

@@ -10,7 +10,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { encodeModel } from "../onnx/encode.ts";
-import type { Control } from "../progress.ts";
+import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Checkpoint, EpochRecord } from "./checkpoint.ts";
 import type { Loss } from "./loss.ts";
@@ -106,7 +106,7 @@ export async function prepareTuning(model: Model, self: Model, options: TuneOpti
     indices: wanted,
     batch: 32,
     onSkip,
-    ...control(options),
+    ...controlOf(options),
   })) {
     usable.push(...indices);
     options.onProgress?.({ phase: "reading images", done: usable.length, total: wanted.length });
@@ -151,7 +151,7 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
     const fingerprint = await fingerprintOf(model, tuning, [run.weights, run.epochs, run.cache]);
     const resume = (await work?.load(fingerprint)) ?? null;
     const trained = await train({
-      ...control(options),
+      ...controlOf(options),
       model: parts.trained,
       weights: run.weights,
       samples,
@@ -191,7 +191,7 @@ function samplesOptions(model: Model, tuning: Tuning, session: SessionOptions): 
     augmentation: { crop: options.augment?.crop ?? true, flip: options.augment?.flip ?? false },
     seed,
     session,
-    control: control(options),
+    control: controlOf(options),
   };
 }
 
@@ -222,10 +222,6 @@ function classesOf(model: Model, { input, dataset }: Tuning): number {
 function optimiserOf({ optimiser = "adamw", weightDecay }: TuneOptions): Optimiser {
   const base = optimiser === "sgd" ? SGD : ADAMW;
   return weightDecay === undefined ? base : { ...base, weightDecay };
-}
-
-function control({ onProgress, signal }: Control): Control {
-  return { ...(onProgress && { onProgress }), ...(signal && { signal }) };
 }
 
 /** SHA-256 of all that decides a run: model, images, options, and whatever else `settings` holds. */
