@@ -58,8 +58,11 @@ async function factorLayers(la: Linalg, folder: string): Promise<void> {
     const { rank } = cases.find((one) => one.name === name)!;
     const [method] = methodsNamed([layer.op === "Conv" ? "channel" : "svd"]) as [Method];
     const start = performance.now();
-    const decomposition = await method.decompose(la, layer, weightMatrix(layer), frobenius, rank);
-    factored.set(name, await decomposition.cut(rank));
+    const decomposition = await method.decompose(la, layer, weightMatrix(layer), frobenius, {
+      ranks: [[rank]],
+      seed: 0,
+    });
+    factored.set(name, (await decomposition.cut([rank])).stages);
     say({ seconds: (performance.now() - start) / 1000 });
   }
   const peak = peakBytes();

@@ -289,8 +289,8 @@ async function build(
     if (choice === undefined) continue;
     checkInterrupted(options);
     options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
-    const stages = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const done = await approximateLayer(la, current, model, layer, stages, calibration, fitting, options);
+    const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
+    const done = await approximateLayer(la, current, model, layer, factors, calibration, fitting, options);
     current = done.model;
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }

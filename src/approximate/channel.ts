@@ -4,18 +4,27 @@
 // pixel); for a fully connected layer two products (the paper's SVD, section 3.2; cost r(F + C)).
 
 import type { Layer } from "../analyze/layers.ts";
-import { matrix } from "../linalg/matrix.ts";
-import { type Linalg, matmul } from "../linalg/products.ts";
+import { type AnyMatrix, type Matrix, matrix } from "../linalg/matrix.ts";
+import { gram, type Linalg, matmul } from "../linalg/products.ts";
 import { svd as thinSvd } from "../linalg/svd.ts";
 import type { Metric } from "../metric/metric.ts";
 import { leadingEigen } from "./leading.ts";
-import type { Decomposition, Method, Stage, StageShape } from "./method.ts";
+import {
+  type DecomposeOptions,
+  type Decomposition,
+  type Factors,
+  invalidRank,
+  type Method,
+  type Rank,
+  type StageShape,
+} from "./method.ts";
+import { largest, rankGrid } from "./ranks.ts";
 
-function shapes({ shape: { F, C, X, Y } }: Layer, rank: number): readonly [StageShape, StageShape] {
+function shapes({ shape: { F, C, X, Y } }: Layer, [rank = 0]: Rank) {
   return [
     { dims: [rank, C, X, Y], group: 1, carries: "both" },
     { dims: [F, rank, 1, 1], group: 1, carries: "none" },
-  ];
+  ] as const satisfies readonly StageShape[];
 }
 
 function maxRank({ shape: { F, C, X, Y } }: Layer): number {
@@ -27,19 +36,19 @@ async function decompose(
   layer: Layer,
   weight: Float32Array,
   metric: Metric,
-  limit: number,
+  { ranks }: DecomposeOptions,
 ): Promise<Decomposition> {
   const { F, C, X, Y } = layer.shape;
   const size = C * X * Y;
+  const limit = largest(ranks);
   const w = { rows: F, cols: size, data: weight };
-  if (metric.outputGram === null && F > size) return fromShortSide(la, layer, w, limit);
-  const gram = metric.outputGram ?? (await matmul(la, w, w, { transB: true }));
-  const { values, vectors, total } = await leadingEigen(la, gram, limit);
+  if (metric.outputGram === null && metric.patches === null && F > size) return fromShortSide(la, layer, w, limit);
+  const energy = metric.outputGram ?? (await weightedGram(la, w, metric.patches));
+  const { values, vectors, total } = await leadingEigen(la, energy, limit);
   const errors = discarded(values, total, limit);
   return {
-    maxRank: limit,
-    errors,
-    async cut(rank) {
+    error: async ([rank = 0]) => errors[rank]!,
+    async cut([rank = 0]) {
       const basis = matrix(F, rank);
       for (let f = 0; f < F; f++) {
         for (let k = 0; k < rank; k++) basis.data[f * rank + k] = vectors.data[f * vectors.cols + k]!;
@@ -48,6 +57,12 @@ async function decompose(
       return stagesOf(layer, rank, Float32Array.from(first.data), Float32Array.from(basis.data));
     },
   };
+}
+
+/** W M W', F x F. */
+async function weightedGram(la: Linalg, w: AnyMatrix, patches: Matrix | null): Promise<Matrix> {
+  if (patches === null) return gram(la, w, "rows");
+  return matmul(la, await matmul(la, w, patches), w, { transB: true });
 }
 
 /** More outputs than inputs under the plain metric: the thin SVD of W itself is the smaller problem. */
@@ -59,14 +74,11 @@ async function fromShortSide(
 ): Promise<Decomposition> {
   const { u, s, v } = await thinSvd(la, w, { rank: limit });
   const total = w.data.reduce((sum, x) => sum + x * x, 0);
+  const squares = s.map((x) => x * x);
+  const errors = discarded(squares, total, limit);
   return {
-    maxRank: limit,
-    errors: discarded(
-      s.map((x) => x * x),
-      total,
-      limit,
-    ),
-    async cut(rank) {
+    error: async ([rank = 0]) => errors[rank]!,
+    async cut([rank = 0]) {
       const first = new Float32Array(rank * w.cols);
       const second = new Float32Array(w.rows * rank);
       for (let k = 0; k < rank; k++) {
@@ -83,12 +95,14 @@ function stagesOf(
   rank: number,
   first: Float32Array<ArrayBuffer>,
   second: Float32Array<ArrayBuffer>,
-): readonly Stage[] {
-  const [a, b] = shapes(layer, rank);
-  return [
-    { ...a, weight: first },
-    { ...b, weight: second },
-  ];
+): Factors {
+  const [a, b] = shapes(layer, [rank]);
+  return {
+    stages: [
+      { ...a, weight: first },
+      { ...b, weight: second },
+    ],
+  };
 }
 
 /** Relative errors at ranks 0..limit from the leading squared singular values and the sum of all of them. */
@@ -102,18 +116,24 @@ export function discarded(values: Float64Array, total: number, limit: number): F
   return errors;
 }
 
-export const channel: Method = {
-  name: "channel",
-  refuses: ({ op }) => (op === "Conv" ? null : "not a convolution"),
-  maxRank,
+const common = {
+  parameters: ["r"],
+  wantsPatches: false,
+  denseOutput: true,
+  ranks: (layer: Layer) => rankGrid(maxRank(layer)),
+  invalid: (layer: Layer, rank: Rank) => invalidRank(rank, ["r"], [maxRank(layer)]),
   stages: shapes,
   decompose,
 };
 
+export const channel: Method = {
+  ...common,
+  name: "channel",
+  refuses: ({ op }) => (op === "Conv" ? null : "not a convolution"),
+};
+
 export const svd: Method = {
+  ...common,
   name: "svd",
   refuses: ({ op }) => (op === "Conv" ? "a convolution: see channel" : null),
-  maxRank,
-  stages: shapes,
-  decompose,
 };

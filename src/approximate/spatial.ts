@@ -11,22 +11,35 @@ import { cholesky, solveLower, solveUpper } from "../linalg/solve.ts";
 import type { Metric } from "../metric/metric.ts";
 import { discarded } from "./channel.ts";
 import { leadingEigen } from "./leading.ts";
-import type { Decomposition, Method, Stage, StageShape } from "./method.ts";
+import {
+  type DecomposeOptions,
+  type Decomposition,
+  type Factors,
+  invalidRank,
+  type Method,
+  type Rank,
+  type Stage,
+  type StageShape,
+} from "./method.ts";
+import { largest, rankGrid } from "./ranks.ts";
 
-function shapes({ shape: { F, C, X, Y } }: Layer, rank: number): readonly [StageShape, StageShape] {
+function shapes({ shape: { F, C, X, Y } }: Layer, [rank = 0]: Rank) {
   return [
     { dims: [rank, C, X, 1], group: 1, carries: "rows" },
     { dims: [F, rank, 1, Y], group: 1, carries: "columns" },
-  ];
+  ] as const satisfies readonly StageShape[];
 }
+
+const maxRank = ({ shape: { F, C, X, Y } }: Layer) => Math.min(C * X, F * Y);
 
 async function decompose(
   la: Linalg,
   layer: Layer,
   weight: Float32Array,
   metric: Metric,
-  limit: number,
+  { ranks }: DecomposeOptions,
 ): Promise<Decomposition> {
+  const limit = largest(ranks);
   const unfolded = unfold(weight, layer.shape);
   const column = metric.patches === null ? null : columnGram(metric.patches, layer.shape);
   const weighted = column === null ? unfolded : await matmul(la, unfolded, column);
@@ -36,7 +49,10 @@ async function decompose(
   const first = await matmul(la, basis, unfolded, { transA: true });
   if (metric.patches === null) {
     const errors = discarded(values, total, limit);
-    return { maxRank: limit, errors, cut: async (rank) => plainStages(layer, rank, first, basis) };
+    return {
+      error: async ([rank = 0]) => errors[rank]!,
+      cut: async ([rank = 0]) => ({ stages: plainStages(layer, rank, first, basis) }),
+    };
   }
   return solveSecond(la, layer, weight, metric.patches, first, limit);
 }
@@ -76,7 +92,7 @@ function leadingColumns(vectors: Matrix, count: number): Matrix {
 }
 
 function firstStage(layer: Layer, rank: number, first: Matrix): Stage {
-  const [shape] = shapes(layer, rank);
+  const [shape] = shapes(layer, [rank]);
   return { ...shape, weight: Float32Array.from(first.data.subarray(0, rank * first.cols)) };
 }
 
@@ -89,7 +105,7 @@ function plainStages(layer: Layer, rank: number, first: Matrix, basis: Matrix): 
       for (let y = 0; y < Y; y++) second[(f * rank + k) * Y + y] = basis.data[(y * F + f) * basis.cols + k]!;
     }
   }
-  return [firstStage(layer, rank, first), { ...shapes(layer, rank)[1], weight: second }];
+  return [firstStage(layer, rank, first), { ...shapes(layer, [rank])[1], weight: second }];
 }
 
 /**
@@ -124,16 +140,15 @@ async function solveSecond(
     left -= rows.reduce((sum, value) => sum + value * value, 0);
   }
   return {
-    maxRank: limit,
-    errors,
-    async cut(rank) {
+    error: async ([rank = 0]) => errors[rank]!,
+    async cut([rank = 0]): Promise<Factors> {
       const n = rank * Y;
       const solution = await solveUpper(la, leadingBlock(lower, n), leadingRows(explained, n));
       const second = new Float32Array(F * n);
       for (let ky = 0; ky < n; ky++) {
         for (let f = 0; f < F; f++) second[f * n + ky] = solution.data[ky * F + f]!;
       }
-      return [firstStage(layer, rank, first), { ...shapes(layer, rank)[1], weight: second }];
+      return { stages: [firstStage(layer, rank, first), { ...shapes(layer, [rank])[1], weight: second }] };
     },
   };
 }
@@ -187,7 +202,11 @@ export const spatial: Method = {
     if (op !== "Conv") return "not a convolution";
     return X > 1 && Y > 1 ? null : `its kernel is ${X}x${Y}`;
   },
-  maxRank: ({ shape: { F, C, X, Y } }) => Math.min(C * X, F * Y),
+  parameters: ["r"],
+  wantsPatches: true,
+  denseOutput: true,
+  ranks: (layer) => rankGrid(maxRank(layer)),
+  invalid: (layer, rank) => invalidRank(rank, ["r"], [maxRank(layer)]),
   stages: shapes,
   decompose,
 };

@@ -244,8 +244,8 @@ async function approximate(
   const own = target === original ? { ...layer, node: now.node } : now;
   const { decompositions } =
     target === original ? scored.find((each) => each.layer === layer)! : await score(model, own);
-  const stages = await decompositions.get(method)!.cut(rank);
-  const replaced = await approximateLayer(la, model, target, own, stages, calibration, options, options);
+  const factors = await decompositions.get(method)!.cut(rank);
+  const replaced = await approximateLayer(la, model, target, own, factors, calibration, options, options);
   const back = target === original ? weightsAbove(replaced.model, layer.output, tuning) : [];
   return { model: withOriginals(replaced.model, back, original), refit: replaced.refit! };
 }

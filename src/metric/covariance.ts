@@ -23,7 +23,7 @@ export async function covariance(la: Linalg, layer: Layer, statistics: LayerStat
   for (let i = 0; i < F * F; i++) {
     outputGram.data[i] = (1 - rho) * statistics.outputs.data[i]! + floor * plain.data[i]!;
   }
-  return { name: "covariance", patches, outputGram };
+  return { name: "covariance", patches, outputGram, outputs: null, alpha: null };
 }
 
 function shrink(sigma: Matrix, scale: number, diagonal: number): Matrix {

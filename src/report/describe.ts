@@ -8,7 +8,7 @@ import type { Evaluation } from "../measure/accuracy.ts";
 import type { Latency } from "../measure/latency.ts";
 import type { LayerTime } from "../measure/layers.ts";
 import type { Refit } from "../rewrite/approximate-layer.ts";
-import type { Plan } from "../search/plan.ts";
+import { type Plan, plainRank } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
 import type { AccuracyReport, CompressReport, FinetuningReport, LatencyReport, LayerReport } from "./report.ts";
 
@@ -103,11 +103,11 @@ function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): L
   const costs = stageCosts(layer, METHODS.find(({ name }) => name === method)!.stages(layer, rank), biased);
   const time = run.layerTimes.get(layer.name);
   const tuning = run.tuning?.tunings.get(layer.name) ?? null;
-  const candidate = candidates.find((each) => each.method === method && each.rank === rank);
+  const candidate = candidates.find((each) => each.method === method && `${each.rank}` === `${rank}`);
   return {
     ...common,
     method,
-    rank,
+    rank: plainRank(rank),
     reason: reasonOf(run.refits.get(layer.name), tuning),
     macs_after: costs.macs,
     params_after: costs.params,

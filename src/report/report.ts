@@ -14,7 +14,8 @@ export interface LayerReport {
   /** [F, C, X, Y]. */
   readonly shape: readonly number[];
   readonly method: string | null;
-  readonly rank: number | null;
+  /** A number, or several where the method takes several. */
+  readonly rank: number | readonly number[] | null;
   /** Why the layer is as it is. */
   readonly reason: string;
   readonly macs_before: number;

@@ -1,8 +1,8 @@
-// One layer of a plan carried out: its stages take its place, and where there are images the last of them is solved again.
+// One layer of a plan carried out: its factors take its place, and where there are images the last of them is solved again.
 
 import type { Calibration } from "../analyze/calibration.ts";
 import { biasVector, type Layer } from "../analyze/layers.ts";
-import type { Stage } from "../approximate/method.ts";
+import type { Factors } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import type { Control } from "../progress.ts";
@@ -27,13 +27,13 @@ export async function approximateLayer(
   current: Model,
   reference: Model,
   layer: Layer,
-  stages: readonly Stage[],
+  factors: Factors,
   calibration: Calibration | null,
   options: RefitOptions,
   control: Control,
 ): Promise<{ readonly model: Model; readonly refit: Refit | null }> {
   const biased = layer.bias !== null || calibration !== null;
-  const replaced = replaceLayer(current, layer, stages, biased ? biasVector(layer) : null);
+  const replaced = replaceLayer(current, layer, factors, biased ? biasVector(layer) : null);
   if (calibration === null) return { model: replaced.model, refit: null };
   const { model, after, lambda } = await refit(la, reference, layer, replaced, calibration, options, control);
   return { model, refit: { after, solved: lambda !== null } };

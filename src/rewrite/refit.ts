@@ -2,16 +2,17 @@
 // as compressed so far to the outputs y of the original one. The ridge pulls towards the factor X0 that the
 // approximation gave:
 //   min over X of  sum |y - X'z - b|^2 + lambda mean(diag G) |X - X0|^2,   G the scatter of z,
-// and lambda is the one that does best on a fifth of the images set aside; X0 stays where none does better.
+// and lambda is the one that does best on a fifth of the images set aside; X0 stays where none does better. Where the last stage
+// has groups, each is a problem of its own: X is block-diagonal.
 
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { addMoments, addPairs, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
-import { patchSize, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
+import { patchSize, type Rows, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
 import { extract } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import { floats } from "../graph/tensor.ts";
-import { type Matrix, matrix } from "../linalg/matrix.ts";
+import { columnsOf, type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { ridge } from "../linalg/solve.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -50,24 +51,27 @@ export async function refit(
 ): Promise<Refitted> {
   const { train, validation } = await gather(la, original, layer, replaced, calibration, options, control);
   const start = startingPoint(replaced, layer);
-  const centred = replaced.bias !== null;
+  const how = { centred: replaced.bias !== null, groups: replaced.group };
   const before = await errorOf(la, validation, start);
   const scale = Math.sqrt(centredEnergy(validation)) || 1;
   let best = { lambda: null as number | null, error: before };
   for (const lambda of train.count > 0 ? LAMBDAS : []) {
-    const solved = await solve(la, train, start.factor, lambda, centred);
+    const solved = await solve(la, train, start.factor, lambda, how);
     const error = await errorOf(la, validation, solved);
     if (error < best.error) best = { lambda, error };
   }
   const report = { before: Math.sqrt(before) / scale, after: Math.sqrt(best.error) / scale, lambda: best.lambda };
   if (best.lambda === null) return { model: replaced.model, ...report };
   const both = addMoments(train, validation);
-  const { factor, bias } = await solve(la, both, start.factor, best.lambda, centred);
-  const weight = transpose32(factor);
-  return { model: setFactor(replaced.model, replaced, weight, centred ? Float32Array.from(bias) : null), ...report };
+  const { factor, bias } = await solve(la, both, start.factor, best.lambda, how);
+  const weight = weightOf(factor, replaced.group);
+  return {
+    model: setFactor(replaced.model, replaced, weight, how.centred ? Float32Array.from(bias) : null),
+    ...report,
+  };
 }
 
-/** X0 (D x F) and b0 (F) as they stand in the model. */
+/** X0 (D x F, block-diagonal) and b0 (F) as they stand in the model, in the order of the last stage. */
 function startingPoint(replaced: Replaced, layer: Layer): Solution {
   const { initializers } = replaced.model.graph;
   const tensor = initializers.get(replaced.weight)!;
@@ -75,9 +79,13 @@ function startingPoint(replaced: Replaced, layer: Layer): Solution {
   const { F } = layer.shape;
   const size = patchSize(replaced.reader);
   const factor = matrix(size, F);
+  const [own, outputs] = [size / replaced.group, F / replaced.group];
   const transposed = replaced.reader.op === "MatMul";
-  for (let d = 0; d < size; d++) {
-    for (let f = 0; f < F; f++) factor.data[d * F + f] = transposed ? values[d * F + f]! : values[f * size + d]!;
+  for (let f = 0; f < F; f++) {
+    const first = Math.floor(f / outputs) * own;
+    for (let d = 0; d < own; d++) {
+      factor.data[(first + d) * F + f] = transposed ? values[d * F + f]! : values[f * own + d]!;
+    }
   }
   const bias =
     replaced.bias === null ? new Float64Array(F) : Float64Array.from(floats(initializers.get(replaced.bias)!));
@@ -119,7 +127,7 @@ async function gather(
           la,
           moments,
           readPatches(z, replaced.reader, chosen),
-          readOutputs(y, layer.op, layer.shape.F, chosen),
+          toStage(readOutputs(y, layer.op, layer.shape.F, chosen), replaced.order),
         );
       }
     }
@@ -130,21 +138,37 @@ async function gather(
   return { train, validation };
 }
 
+/** Rows of the layer's outputs in the order of the last stage's. */
+function toStage(rows: Rows, order: Int32Array | null): Rows {
+  if (order === null) return rows;
+  const data = new Float32Array(rows.data.length);
+  for (let start = 0; start < data.length; start += rows.cols) {
+    for (let f = 0; f < rows.cols; f++) data[start + order[f]!] = rows.data[start + f]!;
+  }
+  return { ...rows, data };
+}
+
+interface How {
+  /** Whether there is a bias to take the mean. */
+  readonly centred: boolean;
+  readonly groups: number;
+}
+
 interface Solution {
   /** X, D x F. */
   readonly factor: Matrix;
   readonly bias: Float64Array;
 }
 
-/** X = X0 + (G + lambda mean(diag G) I)^-1 (B - G X0), with G, B centred where there is a bias to take the mean. */
+/** X = X0 + (G + lambda mean(diag G) I)^-1 (B - G X0), group by group, with G, B centred where there is a bias. */
 async function solve(
   la: Linalg,
   sums: PairMoments,
   start: Matrix,
   lambda: number,
-  centred: boolean,
+  { centred, groups }: How,
 ): Promise<Solution> {
-  const factor = Number.isFinite(lambda) ? await nearest(la, sums, start, lambda, centred) : start;
+  const factor = Number.isFinite(lambda) ? await nearest(la, sums, start, lambda, { centred, groups }) : start;
   const F = start.cols;
   const bias = new Float64Array(F);
   if (centred) {
@@ -162,14 +186,31 @@ async function nearest(
   sums: PairMoments,
   start: Matrix,
   lambda: number,
-  centred: boolean,
+  { centred, groups }: How,
 ): Promise<Matrix> {
   const { gram, cross } = centred ? centre(sums) : { gram: sums.square, cross: sums.cross };
-  const explained = await matmul(la, gram, start);
-  const residual = { ...cross, data: cross.data.map((value, i) => value - explained.data[i]!) };
-  const change = await ridge(la, gram, residual, lambda);
-  return { ...start, data: start.data.map((value, i) => value + change.data[i]!) };
+  const out = matrix(start.rows, start.cols);
+  const [own, outputs] = [start.rows / groups, start.cols / groups];
+  for (let g = 0; g < groups; g++) {
+    const rows = [g * own, (g + 1) * own] as const;
+    const columns = [g * outputs, (g + 1) * outputs] as const;
+    const [square, target, from] = [block(gram, rows, rows), block(cross, rows, columns), block(start, rows, columns)];
+    const explained = await matmul(la, square, from);
+    const residual = { ...target, data: target.data.map((value, i) => value - explained.data[i]!) };
+    const change = await ridge(la, square, residual, lambda);
+    for (let i = 0; i < own; i++) {
+      for (let j = 0; j < outputs; j++) {
+        const at = i * outputs + j;
+        out.data[(rows[0] + i) * out.cols + columns[0] + j] = from.data[at]! + change.data[at]!;
+      }
+    }
+  }
+  return out;
 }
+
+/** Rows and columns from..to-1; the matrix itself where that is all of it. */
+const block = (a: Matrix, rows: readonly [number, number], columns: readonly [number, number]): Matrix =>
+  columnsOf(rowsOf(a, ...rows), ...columns);
 
 /** G - n mu mu' and B - n mu nu', mu and nu the means of z and y. */
 function centre({ square, cross, sum, targetSum, count }: PairMoments): { gram: Matrix; cross: Matrix } {
@@ -199,8 +240,13 @@ function centredEnergy({ targetSquare, targetSum, count }: PairMoments): number 
   return Math.max(0, targetSquare - targetSum.reduce((sum, value) => sum + value * value, 0) / Math.max(1, count));
 }
 
-function transpose32({ rows, cols, data }: Matrix): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(rows * cols);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) out[j * rows + i] = data[i * cols + j]!;
+/** [F, D / groups], row-major, of a block-diagonal D x F. */
+function weightOf({ rows, cols, data }: Matrix, groups: number): Float32Array<ArrayBuffer> {
+  const [own, outputs] = [rows / groups, cols / groups];
+  const out = new Float32Array(own * cols);
+  for (let f = 0; f < cols; f++) {
+    const first = Math.floor(f / outputs) * own;
+    for (let d = 0; d < own; d++) out[f * own + d] = data[(first + d) * cols + f]!;
+  }
   return out;
 }

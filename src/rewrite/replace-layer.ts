@@ -1,14 +1,14 @@
-// Puts stages (factors) in the place of a layer: a row of convolutions or products with the layer's own stride, dilation
-// and padding shared out among them, its bias on the last. Requires an unrefused layer of this model; ensures that with
-// exact factors the outputs are the same up to rounding.
+// Puts factors in the place of a layer: a row of convolutions or products with the layer's own stride, dilation and padding
+// shared out among them, a Gather where channels change their order, the layer's bias on the last stage. Requires an unrefused
+// layer of this model; ensures that with exact factors the outputs are the same up to rounding.
 
 import type { Geometry, Layer } from "../analyze/layers.ts";
 import type { Reader } from "../analyze/patches.ts";
-import type { Stage, StageShape } from "../approximate/method.ts";
+import type { Factors, Stage, StageShape } from "../approximate/method.ts";
 import { int, ints, node as makeNode, stringAttribute } from "../graph/build.ts";
 import { freshName, prune, replaceNodes } from "../graph/edit.ts";
 import type { Attribute, Model, Node, Tensor } from "../graph/model.ts";
-import { floatTensor } from "../graph/tensor.ts";
+import { floatTensor, intTensor } from "../graph/tensor.ts";
 
 export interface Replaced {
   readonly model: Model;
@@ -19,6 +19,9 @@ export interface Replaced {
   /** Names of the last stage's weight and bias, for setFactor. */
   readonly weight: string;
   readonly bias: string | null;
+  /** Groups of the last stage, and the order in which the layer takes its outputs, as in `Factors`. */
+  readonly group: number;
+  readonly order: Int32Array | null;
 }
 
 /** The operator set from which on Gemm may go without its third input. */
@@ -30,23 +33,34 @@ const GEMM_BIAS_OPTIONAL = 11;
 export function replaceLayer(
   model: Model,
   layer: Layer,
-  stages: readonly Stage[],
+  { stages, order }: Factors,
   bias: Float32Array<ArrayBuffer> | null,
 ): Replaced {
   const fresh = freshName(model.graph);
   const stem = layer.node.name || layer.output;
   const tensors: Tensor[] = [];
   const nodes: Node[] = [];
-  const biasTensor = bias === null ? null : floatTensor(fresh(`${stem}_bias`), [bias.length], bias);
+  const gather = (from: string, channels: Int32Array, output: string, part: string) => {
+    const indices = intTensor(fresh(`${stem}_${part}`), [...channels]);
+    tensors.push(indices);
+    nodes.push(makeNode("Gather", [from, indices.name], [output], { axis: int(channelAxis(layer)) }, fresh(output)));
+  };
+  const biasTensor = bias === null ? null : floatTensor(fresh(`${stem}_bias`), [bias.length], toStage(bias, order));
   // MatMul has no bias of its own.
   const added = layer.op === "MatMul" && biasTensor !== null;
+  const own = order === undefined ? layer.output : fresh(`${stem}_unordered`);
   let [value, features, factor] = [layer.input, layer.input, ""];
   stages.forEach((stage, index) => {
     const last = index === stages.length - 1;
+    if (stage.reads !== undefined) {
+      const reordered = fresh(`${stem}_reordered${index}`);
+      gather(value, stage.reads, reordered, `reads${index}`);
+      value = reordered;
+    }
     const weight = stageTensor(layer, stage, fresh(`${stem}_factor${index}`));
     tensors.push(weight);
     [features, factor] = [value, weight.name];
-    const output = last && !added ? layer.output : fresh(`${stem}_stage${index}`);
+    const output = last && !added ? own : fresh(`${stem}_stage${index}`);
     const inputs = last && biasTensor !== null && !added ? [value, factor, biasTensor.name] : [value, factor];
     if (inputs.length === 2 && layer.op === "Gemm" && (model.opsets.get("") ?? 1) < GEMM_BIAS_OPTIONAL) {
       const zeros = floatTensor(fresh(`${stem}_zeros${index}`), [stage.dims[0]], new Float32Array(stage.dims[0]));
@@ -57,7 +71,8 @@ export function replaceLayer(
     value = output;
   });
   if (biasTensor !== null) tensors.push(biasTensor);
-  if (added) nodes.push(makeNode("Add", [value, biasTensor.name], [layer.output], {}, fresh(`${stem}_add`)));
+  if (added) nodes.push(makeNode("Add", [value, biasTensor.name], [own], {}, fresh(`${stem}_add`)));
+  if (order !== undefined) gather(own, order, layer.output, "order");
   const graph = prune(replaceNodes(model.graph, new Map([[layer.node, { nodes, initializers: tensors }]])));
   return {
     model: { ...model, graph },
@@ -65,7 +80,20 @@ export function replaceLayer(
     reader: readerOfLast(layer, stages),
     weight: factor,
     bias: biasTensor?.name ?? null,
+    group: stages.at(-1)!.group,
+    order: order ?? null,
   };
+}
+
+/** Where a layer's values have their channels. */
+const channelAxis = ({ op }: Layer): number => (op === "Conv" ? 1 : -1);
+
+/** Numbers for the layer's outputs in the order of the last stage's. */
+function toStage(values: Float32Array<ArrayBuffer>, order: Int32Array | null | undefined): Float32Array<ArrayBuffer> {
+  if (order == null) return values;
+  const out = new Float32Array(values.length);
+  for (const [f, channel] of order.entries()) out[channel] = values[f]!;
+  return out;
 }
 
 function stageTensor(layer: Layer, stage: Stage, name: string): Tensor {
@@ -133,7 +161,7 @@ function readerOfLast(layer: Layer, stages: readonly StageShape[]): Reader {
   return { op: layer.op, channels: last.dims[1] * last.group, geometry };
 }
 
-/** The model with the last stage's weight [F, r, x, y] and bias set to new values. */
+/** The model with the last stage's weight [F, r, x, y] and bias, both in its own order, set to new values. */
 export function setFactor(
   model: Model,
   replaced: Replaced,

@@ -4,7 +4,7 @@
 
 import type { Costs } from "../analyze/costs.ts";
 import type { Layer } from "../analyze/layers.ts";
-import type { MethodName } from "../approximate/method.ts";
+import type { MethodName, Rank } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { LowrankError } from "../errors.ts";
 import { choose, lowestCosts, type Option } from "./choose.ts";
@@ -13,7 +13,7 @@ import type { ScoredLayer } from "./score.ts";
 /** What a plan says of one layer. */
 export interface Choice {
   readonly method: MethodName;
-  readonly rank: number;
+  readonly rank: Rank;
 }
 
 /** One candidate, or none, a layer; by the layers' names. */
@@ -69,8 +69,12 @@ function unreachable(items: readonly (readonly Option[])[], total: Costs, fixed:
 
 /** The plan as the text that --save-plan writes. */
 export function formatPlan(plan: Plan): string {
-  return `${JSON.stringify({ version: 1, layers: Object.fromEntries(plan) }, null, 2)}\n`;
+  const layers = [...plan].map(([name, { method, rank }]) => [name, { method, rank: plainRank(rank) }] as const);
+  return `${JSON.stringify({ version: 1, layers: Object.fromEntries(layers) }, null, 2)}\n`;
 }
+
+/** A rank for JSON: a number where it is one, else all of them. */
+export const plainRank = (rank: Rank): number | Rank => (rank.length === 1 ? rank[0]! : rank);
 
 /**
  * Reads a plan and checks it against the model's layers.
@@ -79,7 +83,7 @@ export function formatPlan(plan: Plan): string {
 export function readPlan(text: string, layers: readonly Layer[]): Plan {
   const entries = planEntries(text);
   const byName = new Map(layers.map((layer) => [layer.name, layer]));
-  const plan = new Map<string, { method: MethodName; rank: number }>();
+  const plan = new Map<string, Choice>();
   for (const [name, entry] of entries) {
     if (entry === null) continue;
     const layer = byName.get(name);
@@ -89,16 +93,15 @@ export function readPlan(text: string, layers: readonly Layer[]): Plan {
     if (method === undefined) throw bad(`${name}: no method is called ${entry.method}`);
     const why = method.refuses(layer);
     if (why !== null) throw bad(`${name}: ${entry.method} does not apply (${why})`);
-    const max = method.maxRank(layer);
-    if (!Number.isInteger(entry.rank) || entry.rank < 1 || entry.rank > max) {
-      throw bad(`${name}: rank ${entry.rank} is not a whole number from 1 to ${max}`);
-    }
-    plan.set(name, { method: method.name, rank: entry.rank });
+    const rank = Array.isArray(entry.rank) ? entry.rank : [entry.rank];
+    const wrong = method.invalid(layer, rank);
+    if (wrong !== null) throw bad(`${name}: ${method.name}: ${wrong}`);
+    plan.set(name, { method: method.name, rank });
   }
   return plan;
 }
 
-function planEntries(text: string): [string, { method: string; rank: number } | null][] {
+function planEntries(text: string): [string, { method: string; rank: unknown } | null][] {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

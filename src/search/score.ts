@@ -5,9 +5,11 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
-import type { Decomposition, Method, MethodName } from "../approximate/method.ts";
+import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
+import { decompose } from "../approximate/output-side.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
+import { seedFor } from "../linalg/random.ts";
 import { covariance } from "../metric/covariance.ts";
 import { frobenius, type Metric } from "../metric/metric.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -27,7 +29,7 @@ export interface ScoreOptions {
   readonly seed: number;
   readonly methods: readonly Method[];
   /** Where a plan is given, the only ranks that will be cut. */
-  readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: number }>;
+  readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
 }
 
 /** Statistics of one group of layers, and the activations of one batch that they are made of, take at most so many bytes. */
@@ -82,9 +84,9 @@ export function whyNoMethod(layer: Layer, options: Pick<ScoreOptions, "methods" 
   return options.methods.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
 }
 
-/** Only a method that splits the patch needs the covariance of whole patches. */
+/** A method that does not split the patch needs only the covariance of the outputs. */
 function wantsPatches(layer: Layer, options: ScoreOptions): boolean {
-  return methodsFor(layer, options).some((method) => method.name === "spatial");
+  return methodsFor(layer, options).some((method) => method.wantsPatches);
 }
 
 function* groups(layers: readonly Layer[], batch: number, options: ScoreOptions): Generator<readonly Layer[]> {
@@ -129,10 +131,12 @@ async function scoreLayer(
   const candidates: Candidate[] = [];
   for (const method of methodsFor(layer, options)) {
     // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
-    const limit = Math.max(options.planned?.get(layer.name)?.rank ?? 0, candidateRanks(layer, method).at(-1) ?? 0);
-    const decomposition = await method.decompose(la, layer, weightMatrix(layer), metric, limit);
+    const planned = options.planned?.get(layer.name);
+    const ranks = [...candidateRanks(layer, method), ...(planned === undefined ? [] : [planned.rank])];
+    const wanted = { ranks, seed: seedFor(options.seed, layer.name) };
+    const decomposition = await decompose(la, method, layer, weightMatrix(layer), metric, wanted);
     decompositions.set(method.name, decomposition);
-    candidates.push(...candidatesOf(layer, method, decomposition));
+    candidates.push(...(await candidatesOf(layer, method, decomposition)));
   }
   return { layer, candidates, decompositions, refused: null };
 }

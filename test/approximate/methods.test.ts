@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { findLayers, type Layer, weightMatrix } from "../../src/analyze/layers.ts";
-import type { Method, Stage } from "../../src/approximate/method.ts";
+import type { Method } from "../../src/approximate/method.ts";
 import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
@@ -10,6 +10,8 @@ import { type Matrix, matrix } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { convModel, normal, normalTensor } from "../support/nets.ts";
+import { largestRank } from "../support/ranks.ts";
+import { rebuild } from "../support/rebuild.ts";
 
 let la: Linalg;
 beforeAll(async () => {
@@ -59,7 +61,7 @@ function metricOf(layer: Layer, patches: Matrix): Metric {
       );
     }
   }
-  return { name: "covariance", patches, outputGram };
+  return { name: "covariance", patches, outputGram, outputs: null, alpha: null };
 }
 
 function bilinear(a: ArrayLike<number>, m: Matrix, b: ArrayLike<number>): number {
@@ -70,28 +72,6 @@ function bilinear(a: ArrayLike<number>, m: Matrix, b: ArrayLike<number>): number
     sum += a[i]! * row;
   }
   return sum;
-}
-
-/** The weight F x CXY that two stages make together: the second's kernel applied to the first's. */
-function rebuild({ shape: { F, C, X, Y } }: Layer, [first, second]: readonly Stage[]): Float64Array {
-  const [rank, , X1, Y1] = first!.dims;
-  const [, , , Y2] = second!.dims;
-  const out = new Float64Array(F * C * X * Y);
-  for (let f = 0; f < F; f++) {
-    for (let k = 0; k < rank; k++) {
-      for (let c = 0; c < C; c++) {
-        for (let x = 0; x < X1; x++) {
-          for (let y1 = 0; y1 < Y1; y1++) {
-            for (let y2 = 0; y2 < Y2; y2++) {
-              out[((f * C + c) * X + x) * Y + y1 + y2]! +=
-                second!.weight[(f * rank + k) * Y2 + y2]! * first!.weight[((k * C + c) * X1 + x) * Y1 + y1]!;
-            }
-          }
-        }
-      }
-    }
-  }
-  return out;
 }
 
 function relativeError(layer: Layer, rebuilt: Float64Array, patches: Matrix | null): number {
@@ -128,16 +108,19 @@ for (const [name, method, make] of CASES) {
       const { C, X, Y } = layer.shape;
       const patches = metricName === "covariance" ? randomGram(C * X * Y, 7) : null;
       const metric = patches === null ? frobenius : metricOf(layer, patches);
-      const max = method.maxRank(layer);
-      const made = await method.decompose(la, layer, weightMatrix(layer), metric, max);
-      expect(made.errors.length).toBe(max + 1);
-      expect(made.errors[0]).toBeCloseTo(1, 6);
-      for (let r = 1; r <= max; r++) expect(made.errors[r]!).toBeLessThanOrEqual(made.errors[r - 1]! + 1e-12);
-      for (const rank of [1, Math.ceil(max / 3), Math.ceil(max / 2), max - 1]) {
-        const made2 = relativeError(layer, rebuild(layer, await made.cut(rank)), patches);
-        expect(Math.abs(made2 - made.errors[rank]!)).toBeLessThan(2e-5);
+      const max = largestRank(method, layer);
+      const made = await method.decompose(la, layer, weightMatrix(layer), metric, { ranks: [[max]], seed: 0 });
+      let before = 1;
+      for (let r = 1; r <= max; r++) {
+        const error = await made.error([r]);
+        expect(error).toBeLessThanOrEqual(before + 1e-12);
+        before = error;
       }
-      const full = relativeError(layer, rebuild(layer, await made.cut(max)), null);
+      for (const rank of [1, Math.ceil(max / 3), Math.ceil(max / 2), max - 1]) {
+        const made2 = relativeError(layer, rebuild(layer, await made.cut([rank])), patches);
+        expect(Math.abs(made2 - (await made.error([rank])))).toBeLessThan(2e-5);
+      }
+      const full = relativeError(layer, rebuild(layer, await made.cut([max])), null);
       expect(full).toBeLessThan(metricName === "frobenius" ? 1e-6 : 1e-3);
     });
   }
@@ -150,15 +133,15 @@ test("a weight of rank 3 is recovered at rank 3", async () => {
     const [f, c] = [Math.floor(i / 45), i % 45];
     return [0, 1, 2].reduce((sum, k) => sum + a[f * 3 + k]! * b[k * 45 + c]!, 0);
   });
-  const made = await named("svd").decompose(la, layer, weight, frobenius, 20);
-  expect(made.errors[2]!).toBeGreaterThan(0.01);
-  expect(made.errors[3]!).toBeLessThan(1e-6);
+  const made = await named("svd").decompose(la, layer, weight, frobenius, { ranks: [[20]], seed: 0 });
+  expect(await made.error([2])).toBeGreaterThan(0.01);
+  expect(await made.error([3])).toBeLessThan(1e-6);
 });
 
 test("costs are those of the design's table", () => {
   const layer = convLayer(24, 6, [3, 3]);
   const pixels = 11 * 9;
-  expect(stageCosts(layer, named("channel").stages(layer, 5)).macs).toBe(pixels * (5 * 6 * 9 + 5 * 24));
-  expect(stageCosts(layer, named("spatial").stages(layer, 5)).macs).toBe(pixels * (5 * 6 * 3 + 24 * 5 * 3));
-  expect(stageCosts(denseLayer(20, 45), named("svd").stages(denseLayer(20, 45), 4)).macs).toBe(4 * 65);
+  expect(stageCosts(layer, named("channel").stages(layer, [5])).macs).toBe(pixels * (5 * 6 * 9 + 5 * 24));
+  expect(stageCosts(layer, named("spatial").stages(layer, [5])).macs).toBe(pixels * (5 * 6 * 3 + 24 * 5 * 3));
+  expect(stageCosts(denseLayer(20, 45), named("svd").stages(denseLayer(20, 45), [4])).macs).toBe(4 * 65);
 });

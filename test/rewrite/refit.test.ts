@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Calibration } from "../../src/analyze/calibration.ts";
 import { biasVector, findLayers, type Layer, weightMatrix } from "../../src/analyze/layers.ts";
-import type { Stage } from "../../src/approximate/method.ts";
+import type { Factors, Stage } from "../../src/approximate/method.ts";
 import { METHODS } from "../../src/approximate/methods.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
@@ -38,10 +38,10 @@ function images(count: number): Calibration {
   };
 }
 
-async function cut(layer: Layer, name: string, rank: number): Promise<readonly Stage[]> {
+async function cut(layer: Layer, name: string, rank: number): Promise<Factors> {
   const method = METHODS.find((each) => each.name === name)!;
-  const made = await method.decompose(la, layer, weightMatrix(layer), frobenius, method.maxRank(layer));
-  return made.cut(rank);
+  const made = await method.decompose(la, layer, weightMatrix(layer), frobenius, { ranks: [[rank]], seed: 0 });
+  return made.cut([rank]);
 }
 
 async function outputError(original: Model, other: Model, calibration: Calibration): Promise<number> {
@@ -79,9 +79,9 @@ for (const method of ["channel", "spatial"]) {
 test("finds the last factor again when it was lost", async () => {
   const original = convModel({ F: 24, C });
   const layer = findLayers(original, inferShapes(original, { x: [1, C, H, W] }))[0]!;
-  const [first, second] = await cut(layer, "channel", 24);
+  const [first, second] = (await cut(layer, "channel", 24)).stages;
   const broken = [first!, { ...second!, weight: new Float32Array(second!.weight.length) }];
-  const replaced = replaceLayer(original, layer, broken, new Float32Array(24));
+  const replaced = replaceLayer(original, layer, { stages: broken }, new Float32Array(24));
   const calibration = images(60);
   const { model, lambda } = await refit(la, original, layer, replaced, calibration, { session: {}, seed: 1 }, {});
   expect(lambda).not.toBeNull();
@@ -97,4 +97,20 @@ test("one image is enough not to fail, and changes nothing", async () => {
   const fitted = await refit(la, original, layer, replaced, images(1), { session: {}, seed: 1 }, {});
   expect(fitted.lambda).toBeNull();
   expect(fitted.model).toBe(replaced.model);
+});
+
+test("a lost last factor with groups and an order of its own is found again", async () => {
+  const F = 24;
+  const own = convModel({ F, C });
+  const layer = findLayers(own, inferShapes(own, { x: [1, C, H, W] }))[0]!;
+  const order = Int32Array.from({ length: F }, (_, f) => (7 * f + 3) % F);
+  const first: Stage = { dims: [8, C, 1, 1], group: 1, carries: "none", weight: normal(8 * C, 1) };
+  const second: Stage = { dims: [F, 2, 3, 3], group: 4, carries: "both", weight: normal(F * 18, 2) };
+  const original = replaceLayer(own, layer, { stages: [first, second], order }, biasVector(layer)).model;
+  const broken = { stages: [first, { ...second, weight: new Float32Array(F * 18) }], order };
+  const replaced = replaceLayer(own, layer, broken, new Float32Array(F));
+  const { model } = await refit(la, original, layer, replaced, images(60), { session: {}, seed: 1 }, {});
+  const x = float32([1, C, H, W], normal(C * H * W, 99));
+  const [y, z] = [await runOnce(original, { x }), await runOnce(model, { x })];
+  expect(relativeDifference(z.y!.data as Float32Array, y.y!.data as Float32Array)).toBeLessThan(1e-3);
 });

@@ -1,16 +1,19 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { countCosts } from "../../src/analyze/costs.ts";
 import { biasVector, findLayers, weightMatrix } from "../../src/analyze/layers.ts";
+import type { Factors, Stage } from "../../src/approximate/method.ts";
 import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
-import { floats } from "../../src/graph/tensor.ts";
+import { floats, floatTensor } from "../../src/graph/tensor.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius } from "../../src/metric/metric.ts";
 import { replaceLayer, setFactor } from "../../src/rewrite/replace-layer.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { type ConvCase, convModel, normal, normalTensor, relativeDifference } from "../support/nets.ts";
+import { largestRank } from "../support/ranks.ts";
+import { rebuild } from "../support/rebuild.ts";
 
 let la: Linalg;
 beforeAll(async () => {
@@ -37,10 +40,10 @@ const CASES: Record<string, ConvCase> = {
 async function replaceFully(source: Model, shape: Record<string, number[]>, methodName: string) {
   const [layer] = findLayers(source, inferShapes(source, shape));
   const method = METHODS.find(({ name }) => name === methodName)!;
-  const rank = method.maxRank(layer!);
-  const made = await method.decompose(la, layer!, weightMatrix(layer!), frobenius, rank);
+  const rank = [largestRank(method, layer!)];
+  const made = await method.decompose(la, layer!, weightMatrix(layer!), frobenius, { ranks: [rank], seed: 0 });
   const bias = layer!.bias === null ? null : biasVector(layer!);
-  return { layer: layer!, stages: await made.cut(rank), made, bias };
+  return { layer: layer!, factors: await made.cut(rank), bias };
 }
 
 for (const [name, one] of Object.entries(CASES)) {
@@ -49,18 +52,18 @@ for (const [name, one] of Object.entries(CASES)) {
       const source = convModel({ ...one, F: one.F ?? 24 });
       const [C, H, W] = [one.C ?? 6, ...(one.size ?? [11, 9])];
       const shape = { x: [2, C, H, W] };
-      const { layer, stages, bias } = await replaceFully(source, { x: [1, C, H, W] }, method);
+      const { layer, factors, bias } = await replaceFully(source, { x: [1, C, H, W] }, method);
       expect(["tiny: 432 weights", null]).toContain(
         layer.refused?.startsWith("tiny") ? "tiny: 432 weights" : layer.refused,
       );
       const feeds = { x: float32(shape.x, normal(2 * C * H * W, 5)) };
       const before = (await runOnce(source, feeds)).y!;
-      const replaced = replaceLayer(source, layer, stages, bias);
+      const replaced = replaceLayer(source, layer, factors, bias);
       const after = (await runOnce(replaced.model, feeds)).y!;
       expect(after.dims).toEqual(before.dims);
       expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
       const counted = countCosts(replaced.model, inferShapes(replaced.model, { x: [1, C, H, W] }));
-      expect(counted.macs).toBe(stageCosts(layer, stages).macs);
+      expect(counted.macs).toBe(stageCosts(layer, factors.stages).macs);
     });
   }
 }
@@ -71,10 +74,10 @@ test("an SAME padding stays exact at another input size than it was analysed at"
     ...source,
     graph: { ...source.graph, inputs: [valueInfo("x", "float32", ["N", 6, "H", "W"])] },
   };
-  const { layer, stages, bias } = await replaceFully(free, { x: [1, 6, 10, 7] }, "spatial");
+  const { layer, factors, bias } = await replaceFully(free, { x: [1, 6, 10, 7] }, "spatial");
   const feeds = { x: float32([1, 6, 9, 12], normal(6 * 9 * 12, 5)) };
   const before = (await runOnce(free, feeds)).y!;
-  const after = (await runOnce(replaceLayer(free, layer, stages, bias).model, feeds)).y!;
+  const after = (await runOnce(replaceLayer(free, layer, factors, bias).model, feeds)).y!;
   expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
 });
 
@@ -111,15 +114,15 @@ const DENSE = {
 
 test("MatMul takes a bias by an Add, and can be given other values", async () => {
   const source = DENSE.MatMul;
-  const { layer, stages } = await replaceFully(source, { x: [1, 40] }, "svd");
+  const { layer, factors } = await replaceFully(source, { x: [1, 40] }, "svd");
   const bias = normal(layer.shape.F, 8);
-  const replaced = replaceLayer(source, layer, stages, bias);
+  const replaced = replaceLayer(source, layer, factors, bias);
   const feeds = { x: float32([3, 40], normal(120, 5)) };
   const [before, after] = [(await runOnce(source, feeds)).y!, (await runOnce(replaced.model, feeds)).y!];
   const shifted = (before.data as Float32Array).map((value, i) => value + bias[i % bias.length]!);
   expect(relativeDifference(after.data as Float32Array, shifted)).toBeLessThan(1e-5);
   const weight = floats(replaced.model.graph.initializers.get(replaced.weight)!);
-  const rows = stages.at(-1)!.weight;
+  const rows = factors.stages.at(-1)!.weight;
   const back = setFactor(replaced.model, replaced, rows, new Float32Array(bias.length));
   expect(floats(back.graph.initializers.get(replaced.weight)!)).toEqual(weight);
   const plain = (await runOnce(back, feeds)).y!;
@@ -128,11 +131,56 @@ test("MatMul takes a bias by an Add, and can be given other values", async () =>
 
 for (const [name, source] of Object.entries(DENSE)) {
   test(`svd at full rank gives the same outputs: ${name}`, async () => {
-    const { layer, stages, bias } = await replaceFully(source, { x: [1, 40] }, "svd");
+    const { layer, factors, bias } = await replaceFully(source, { x: [1, 40] }, "svd");
     expect(layer.refused).toBeNull();
     const feeds = { x: float32([3, 40], normal(120, 5)) };
     const before = (await runOnce(source, feeds)).y!;
-    const after = (await runOnce(replaceLayer(source, layer, stages, bias).model, feeds)).y!;
+    const after = (await runOnce(replaceLayer(source, layer, factors, bias).model, feeds)).y!;
     expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
   });
 }
+
+/** A biclustered form of random numbers: grouped 1x1 that reads a permutation, depthwise, grouped 1x1 on shuffled channels. */
+function groupedFactors(F: number, C: number): Factors {
+  const [G, H, K] = [2, 3, 4];
+  const shuffled = Int32Array.from({ length: G * H * K }, (_, i) => {
+    const [h, g, k] = [Math.floor(i / (G * K)), Math.floor(i / K) % G, i % K];
+    return (g * H + h) * K + k;
+  });
+  const one: Stage = {
+    dims: [G * H * K, C / G, 1, 1],
+    group: G,
+    carries: "none",
+    weight: normal(H * K * C, 1),
+    reads: Int32Array.from({ length: C }, (_, c) => (5 * c + 1) % C),
+  };
+  const two: Stage = {
+    dims: [G * H * K, 1, 3, 3],
+    group: G * H * K,
+    carries: "both",
+    weight: normal(G * H * K * 9, 2),
+  };
+  const three: Stage = {
+    dims: [F, G * K, 1, 1],
+    group: H,
+    carries: "none",
+    weight: normal(F * G * K, 3),
+    reads: shuffled,
+  };
+  return { stages: [one, two, three], order: Int32Array.from({ length: F }, (_, f) => (7 * f + 3) % F) };
+}
+
+test("groups and permutations of channels give the outputs of the weight that they stand for", async () => {
+  const [F, C] = [24, 6];
+  const source = convModel({ F, C, pads: [1, 1, 1, 1] });
+  const layer = findLayers(source, inferShapes(source, { x: [1, C, 11, 9] }))[0]!;
+  const factors = groupedFactors(F, C);
+  const replaced = replaceLayer(source, layer, factors, biasVector(layer));
+  const weight = Float32Array.from(rebuild(layer, factors));
+  const initializers = new Map(source.graph.initializers);
+  initializers.set(layer.weight.name, floatTensor(layer.weight.name, [F, C, 3, 3], weight));
+  const whole: Model = { ...source, graph: { ...source.graph, initializers } };
+  const feeds = { x: float32([2, C, 11, 9], normal(2 * C * 99, 5)) };
+  const [before, after] = [(await runOnce(whole, feeds)).y!, (await runOnce(replaced.model, feeds)).y!];
+  expect(relativeDifference(after.data as Float32Array, before.data as Float32Array)).toBeLessThan(1e-5);
+});
