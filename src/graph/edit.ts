@@ -2,7 +2,6 @@
 // keep their identity. Subgraphs (If, Loop, Scan) see the names outside, so every question about use asks them too.
 
 import { LowrankError } from "../errors.ts";
-import { nodeError } from "./build.ts";
 import type { Graph, Model, Node, Tensor, ValueInfo } from "./model.ts";
 import { floatTensor, intTensor } from "./tensor.ts";
 
@@ -180,42 +179,4 @@ function collectNames(graph: Graph, into: Set<string>): void {
     for (const name of [node.name, ...node.inputs, ...node.outputs]) into.add(name);
     for (const body of subgraphs(node)) collectNames(body, into);
   }
-}
-
-/**
- * The nodes in an order in which each comes after what it needs, the given order kept where it can be.
- * @param available names that are there from the start
- * @throws LowrankError `bad-model` naming a node on a cycle
- */
-export function topological(nodes: readonly Node[], available: ReadonlySet<string>): readonly Node[] {
-  const makers = new Map(nodes.flatMap((node) => node.outputs.filter(Boolean).map((name) => [name, node] as const)));
-  const state = new Map<Node, "open" | "done">();
-  const order: Node[] = [];
-  const waiting = (node: Node) =>
-    [...usedBy(node)].flatMap((name) => {
-      const maker = available.has(name) ? undefined : makers.get(name);
-      return maker === undefined || state.get(maker) === "done" ? [] : [maker];
-    });
-  for (const root of nodes) {
-    const stack = [root];
-    for (let node = stack.at(-1); node !== undefined; node = stack.at(-1)) {
-      if (state.get(node) === "done") {
-        stack.pop();
-        continue;
-      }
-      state.set(node, "open");
-      const before = waiting(node);
-      const cycle = before.find((maker) => state.get(maker) === "open");
-      if (cycle !== undefined) {
-        throw nodeError(cycle, "the graph has a cycle through this node");
-      }
-      if (before.length > 0) stack.push(...before.reverse());
-      else {
-        state.set(node, "done");
-        order.push(node);
-        stack.pop();
-      }
-    }
-  }
-  return order;
 }

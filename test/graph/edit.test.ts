@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { float, int, ints, model, node, tensorAttribute, valueInfo } from "../../src/graph/build.ts";
 import {
@@ -10,7 +9,6 @@ import {
   prune,
   replaceNodes,
   subgraphs,
-  topological,
   usedBy,
   withOutputs,
 } from "../../src/graph/edit.ts";
@@ -262,58 +260,6 @@ test("constants are initialisers, Constant nodes of every kind, and Identity of 
   expect([known.get("ints")!.dims, integers(known.get("ints")!)]).toEqual([[2], [7, 8]]);
 });
 
-/** Node i reads some of the nodes before it. */
-const dags = fc.integer({ min: 1, max: 12 }).chain((count) =>
-  fc.tuple(
-    fc.tuple(
-      ...Array.from({ length: count }, (_, i) =>
-        fc.uniqueArray(fc.nat(Math.max(0, i - 1)), { maxLength: Math.min(i, 3) }),
-      ),
-    ),
-    fc.shuffledSubarray(
-      Array.from({ length: count }, (_, i) => i),
-      { minLength: count },
-    ),
-  ),
-);
-
-test("topological order: each node once, after all it needs, and nothing moved where it need not be", () => {
-  fc.assert(
-    fc.property(dags, ([reads, order]) => {
-      const nodes = reads.map((from, i) =>
-        node("Op", i === 0 ? ["x"] : from.map((j) => `v${j}`), [`v${i}`], {}, `n${i}`),
-      );
-      const sorted = topological(
-        order.map((i) => nodes[i]!),
-        new Set(["x"]),
-      );
-      expect(new Set(sorted)).toEqual(new Set(nodes));
-      expect(sorted.length).toBe(nodes.length);
-      const place = new Map(sorted.map((each, i) => [each.outputs[0]!, i]));
-      for (const [i, { inputs }] of sorted.entries())
-        for (const name of inputs) expect(place.get(name) ?? -1).toBeLessThan(i);
-      expect(topological(sorted, new Set(["x"]))).toEqual(sorted);
-    }),
-    { seed: 5 },
-  );
-});
-
-test("topological order heeds what subgraphs capture, and available values cut it off", () => {
-  const { graph } = branched();
-  const [abs, exp, log, choice] = graph.nodes as [Node, Node, Node, Node];
-  const inputs = new Set(["x", "flag", "w"]);
-  expect(topological([choice, log, exp, abs], inputs)).toEqual([exp, abs, choice, log]);
-  const second = node("Neg", ["a"], ["x"]);
-  expect(topological([abs, second], inputs)).toEqual([abs, second]);
-});
-
-test.each([
-  ["two nodes", [node("A", ["b"], ["a"], {}, "one"), node("B", ["a"], ["b"], {}, "two")]],
-  ["one node", [node("A", ["a"], ["a"], {}, "one")]],
-])("a cycle of %s is refused, with a node on it", (_, nodes) => {
-  expect(() => topological(nodes, new Set())).toThrow(/^(A one|B two): the graph has a cycle through this node$/);
-});
-
 test("no pass changes what it is given", () => {
   const source = branched();
   const before = printModel(source);
@@ -321,6 +267,5 @@ test("no pass changes what it is given", () => {
   withOutputs(source, ["a"]);
   extract(source, [valueInfo("x", "float32", [])], ["a"]);
   replaceNodes(source.graph, new Map([[source.graph.nodes[0]!, { nodes: [] }]]));
-  topological(source.graph.nodes, new Set(["x"]));
   expect(printModel(source)).toBe(before);
 });

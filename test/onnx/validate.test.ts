@@ -1,7 +1,10 @@
+import fc from "fast-check";
 import { AttributeProto_AttributeType as Attr, TensorProto_DataType as Type } from "onnx-buf";
 import { describe, expect, test } from "vitest";
 import { LowrankError } from "../../src/errors.ts";
+import * as build from "../../src/graph/build.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
+import { validated } from "../../src/onnx/validate.ts";
 import {
   type Bytes,
   floatTensor,
@@ -212,6 +215,31 @@ describe("what is unusual but sound is accepted", () => {
     const chosen = node("If", ["x"], ["y"], [subgraph("then_branch", { node: [relu("late", "b")] })]);
     const { nodes } = await accepted(model({ input, node: [chosen, relu("x", "late")] }));
     expect(nodes.map(({ op }) => op)).toEqual(["Relu", "If"]);
+  });
+
+  /** Node i reads some of the nodes before it; and an order. */
+  const shuffledDags = fc.integer({ min: 1, max: 12 }).chain((count) => {
+    const reads = (i: number) => fc.uniqueArray(fc.nat(Math.max(0, i - 1)), { maxLength: Math.min(i, 3) });
+    const all = Array.from({ length: count }, (_, i) => i);
+    return fc.tuple(fc.tuple(...all.map(reads)), fc.shuffledSubarray(all, { minLength: count }));
+  });
+
+  test("whatever the order: each node once, after all it needs; and what is in order stays", () => {
+    const inputs = [build.valueInfo("x", "float32", [1])];
+    fc.assert(
+      fc.property(shuffledDags, ([reads, order]) => {
+        const nodes = reads.map((from, i) => build.node("Op", ["x", ...from.map((j) => `v${j}`)], [`v${i}`]));
+        const outputs = [build.valueInfo("v0", "float32", null)];
+        const sorted = validated(build.model({ inputs, outputs, nodes: order.map((i) => nodes[i]!) }));
+        const place = new Map(sorted.graph.nodes.map((each, i) => [each.outputs[0]!, i]));
+        expect(new Set(sorted.graph.nodes)).toEqual(new Set(nodes));
+        expect(sorted.graph.nodes).toHaveLength(nodes.length);
+        for (const [i, { inputs: needed }] of sorted.graph.nodes.entries())
+          for (const name of needed) expect(place.get(name) ?? -1).toBeLessThan(i);
+        expect(validated(sorted)).toBe(sorted);
+      }),
+      { seed: 5 },
+    );
   });
 
   test("long chains in the worst order", async () => {
