@@ -1,6 +1,7 @@
 // What a training step is fed: batches of images, augmented or not, or the cached outputs of the part of the network that is
 // frozen; and beside them what the loss compares with, from labels or from a teacher.
 
+import { scoresOf } from "../analyze/scores.ts";
 import { type Augmentation, augmentedDataset } from "../data/augment.ts";
 import { type Batch, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -19,7 +20,6 @@ import {
 } from "../runtime/session.ts";
 import { targetsOf } from "./loss.ts";
 import type { Store } from "./store.ts";
-import { scoresOf } from "./trainable.ts";
 
 export type Feeds = Readonly<Record<string, NdArray>>;
 

@@ -1,6 +1,7 @@
 // The training loop: batches through one step graph, weights and moments from its outputs to its inputs; after each epoch the
 // images set aside decide whether the weights are the best so far. Runs on from a checkpoint to the same bits.
 
+import { scoresOf } from "../analyze/scores.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { elementCount, floats, floatTensor } from "../graph/tensor.ts";
@@ -13,7 +14,6 @@ import { type Optimiser, ratesAt } from "./optimiser.ts";
 import { runParts, type Samples } from "./samples.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 import { type Step, trainingStep } from "./step.ts";
-import { scoresOf } from "./trainable.ts";
 
 export interface TrainOptions extends Control {
   readonly model: Model;

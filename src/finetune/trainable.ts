@@ -32,13 +32,6 @@ export function trainableWeights({ graph }: Model): readonly string[] {
   return [...found];
 }
 
-/** The model with its first output alone; where that is a Softmax's, with what goes into it: the scores that losses compare. */
-export function scoresOf(model: Model): Model {
-  const output = model.graph.outputs[0]!.name;
-  const last = producers(model.graph).get(output);
-  return withOutputs(model, [last?.op === "Softmax" && last.domain === "" ? last.inputs[0]! : output]);
-}
-
 /** What weight decay is for: initialisers that a layer's input is multiplied with, not biases and gains, whatever their shape. */
 export function decayingWeights({ graph }: Model): ReadonlySet<string> {
   const layers = graph.nodes.filter(({ op, domain }) => domain === "" && COSTLY.has(op));

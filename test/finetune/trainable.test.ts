@@ -1,7 +1,7 @@
-// What can be trained, what decays, where a model is cut, and what losses look at.
+// What can be trained, what decays, where a model is cut, and and where a model is cut.
 
 import { expect, test } from "vitest";
-import { decayingWeights, scoresOf, splitFrozen, trainableWeights } from "../../src/finetune/trainable.ts";
+import { decayingWeights, splitFrozen, trainableWeights } from "../../src/finetune/trainable.ts";
 import { int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model, Node } from "../../src/graph/model.ts";
 import { intTensor } from "../../src/graph/tensor.ts";
@@ -35,23 +35,6 @@ test("only what multiplies a layer's input decays, whatever the shape of a bias"
   expect([...decayingWeights(net)]).toEqual(["w", "v"]);
   // One number for all is no bias.
   expect(trainableWeights(net)).toEqual(["w", "b", "slope", "v"]);
-});
-
-test("losses look at what goes into a last Softmax, and at the output itself where there is none", () => {
-  const plain = smallClassifier();
-  expect(scoresOf(plain).graph.outputs.map(({ name }) => name)).toEqual(["logits"]);
-  const { graph } = plain;
-  const soft: Model = {
-    ...plain,
-    graph: {
-      ...graph,
-      nodes: [...graph.nodes, node("Softmax", ["logits"], ["p"], { axis: int(1) })],
-      outputs: [valueInfo("p", "float32", ["N", 10]), valueInfo("h", "float32", ["N", 64])],
-    },
-  };
-  const scores = scoresOf(soft);
-  expect(scores.graph.outputs.map(({ name }) => name)).toEqual(["logits"]);
-  expect(scores.graph.nodes).toEqual(graph.nodes);
 });
 
 test("cut before the first trained weight, the two parts one after the other are the model", async () => {
