@@ -6,14 +6,12 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { colouredDigits, writePngFolder } from "./coloured-digits.ts";
+import { colouredDigits, SEED, writePngFolder } from "./coloured-digits.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const out = join(root, "examples", "out");
 const images = join(out, "digits");
 const IMAGES = 2000;
-/** The seed that the network was trained with (train-digits.ts), so that it has seen none of these digits. */
-const SEED = 1;
 
 await mkdir(out, { recursive: true });
 if (!existsSync(join(images, "9"))) {
