@@ -23,6 +23,7 @@ const ORDER = [
   "search",
   "finetune",
   "report",
+  "reproduce",
   "compress.ts",
   "index.ts",
   "cli",
