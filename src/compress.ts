@@ -35,6 +35,7 @@ import type { CompressReport } from "./report/report.ts";
 import { approximateLayer, type Refit } from "./rewrite/approximate-layer.ts";
 import { foldBatchNorm } from "./rewrite/fold-batchnorm.ts";
 import { mergeAdds } from "./rewrite/merge-adds.ts";
+import { startPassages } from "./rewrite/refit.ts";
 import type { SessionOptions } from "./runtime/session.ts";
 import { choosePlan, formatPlan, type Goals, type Plan, readPlan } from "./search/plan.ts";
 import { type ScoredLayer, scoreLayers } from "./search/score.ts";
@@ -282,16 +283,16 @@ async function build(
 ): Promise<Built> {
   const refits = new Map<string, Refit>();
   const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
-  const fitting = { session, seed: options.seed ?? 0 };
   let current = model;
+  let passages = calibration === null ? null : startPassages(calibration, session);
   for (const layer of layers) {
     const choice = plan.get(layer.name);
     if (choice === undefined) continue;
     checkInterrupted(options);
     options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
     const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const done = await approximateLayer(la, current, model, layer, factors, calibration, fitting, options);
-    current = done.model;
+    const done = await approximateLayer(la, current, model, layer, factors, passages, options.seed ?? 0, options);
+    [current, passages] = [done.model, done.passages];
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }
   options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });

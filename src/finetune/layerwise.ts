@@ -17,6 +17,7 @@ import { evaluate } from "../measure/accuracy.ts";
 import { type Control, checkInterrupted, type Progress } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
+import { startPassages } from "../rewrite/refit.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
@@ -245,7 +246,16 @@ async function approximate(
   const { decompositions } =
     target === original ? scored.find((each) => each.layer === layer)! : await score(model, own);
   const factors = await decompositions.get(method)!.cut(rank);
-  const replaced = await approximateLayer(la, model, target, own, factors, calibration, options, options);
+  const replaced = await approximateLayer(
+    la,
+    model,
+    target,
+    own,
+    factors,
+    startPassages(calibration, options.session),
+    options.seed,
+    options,
+  );
   const back = target === original ? weightsAbove(replaced.model, layer.output, tuning) : [];
   return { model: withOriginals(replaced.model, back, original), refit: replaced.refit! };
 }

@@ -1,12 +1,11 @@
 // One layer of a plan carried out: its factors take its place, and where there are images the last of them is solved again.
 
-import type { Calibration } from "../analyze/calibration.ts";
 import { biasVector, type Layer } from "../analyze/layers.ts";
 import type { Factors } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import type { Control } from "../progress.ts";
-import { type RefitOptions, refit } from "./refit.ts";
+import { type Passages, refit } from "./refit.ts";
 import { replaceLayer } from "./replace-layer.ts";
 
 /** What came of the refit. */
@@ -17,10 +16,18 @@ export interface Refit {
   readonly solved: boolean;
 }
 
+/** A layer carried out. */
+export interface Approximated {
+  readonly model: Model;
+  /** Null where there was none. */
+  readonly refit: Refit | null;
+  readonly passages: Passages | null;
+}
+
 /**
  * @param current the network as compressed so far; `layer` is one of its layers
  * @param reference the network whose outputs of that layer the refit aims at
- * @param calibration null: no refit
+ * @param passages through `reference` and `current`; null: no refit
  */
 export async function approximateLayer(
   la: Linalg,
@@ -28,13 +35,13 @@ export async function approximateLayer(
   reference: Model,
   layer: Layer,
   factors: Factors,
-  calibration: Calibration | null,
-  options: RefitOptions,
+  passages: Passages | null,
+  seed: number,
   control: Control,
-): Promise<{ readonly model: Model; readonly refit: Refit | null }> {
-  const biased = layer.bias !== null || calibration !== null;
+): Promise<Approximated> {
+  const biased = layer.bias !== null || passages !== null;
   const replaced = replaceLayer(current, layer, factors, biased ? biasVector(layer) : null);
-  if (calibration === null) return { model: replaced.model, refit: null };
-  const { model, after, lambda } = await refit(la, reference, layer, replaced, calibration, options, control);
-  return { model, refit: { after, solved: lambda !== null } };
+  if (passages === null) return { model: replaced.model, refit: null, passages };
+  const { after, lambda, ...done } = await refit(la, reference, layer, replaced, passages, seed, control);
+  return { model: done.model, refit: { after, solved: lambda !== null }, passages: done.passages };
 }

@@ -8,15 +8,15 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { addMoments, addPairs, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
+import { advance, makerOf, type Passage, run, startPassage, type Visit } from "../analyze/passage.ts";
 import { patchSize, type Rows, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
-import { extract } from "../graph/edit.ts";
-import type { Model } from "../graph/model.ts";
+import type { Model, Node } from "../graph/model.ts";
 import { floats } from "../graph/tensor.ts";
 import { columnsOf, type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { ridge } from "../linalg/solve.ts";
-import { type Control, checkInterrupted } from "../progress.ts";
-import { type Session, type SessionOptions, withSession } from "../runtime/session.ts";
+import type { Control } from "../progress.ts";
+import type { SessionOptions } from "../runtime/session.ts";
 import { type Replaced, setFactor } from "./replace-layer.ts";
 
 /** Infinity leaves the factor as it is and takes only the bias, which absorbs the mean of what was cut away. */
@@ -25,9 +25,16 @@ const LAMBDAS = [Number.POSITIVE_INFINITY, 1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
 /** One image in this many is set aside to choose lambda. */
 const VALIDATION_EVERY = 5;
 
-export interface RefitOptions {
-  readonly session: SessionOptions;
-  readonly seed: number;
+/** Where the calibration images are in the original network and in the one as compressed so far. */
+export interface Passages {
+  readonly target: Passage;
+  readonly current: Passage;
+}
+
+/** Both at the networks' input. */
+export function startPassages(calibration: Calibration, session: SessionOptions): Passages {
+  const start = startPassage(calibration, session);
+  return { target: start, current: start };
 }
 
 export interface Refitted {
@@ -37,19 +44,24 @@ export interface Refitted {
   readonly after: number;
   /** The ridge that was chosen; null where the old factor stayed. */
   readonly lambda: number | null;
+  /** As far as the images have come. */
+  readonly passages: Passages;
 }
 
-/** Solves the last stage of `replaced` again. `original` is the model before any layer was replaced. */
+/**
+ * Solves the last stage of `replaced` again. `original` is the model before any layer was replaced; the passages are through it and
+ * through `replaced.model`, neither past this layer.
+ */
 export async function refit(
   la: Linalg,
   original: Model,
   layer: Layer,
   replaced: Replaced,
-  calibration: Calibration,
-  options: RefitOptions,
+  through: Passages,
+  seed: number,
   control: Control,
 ): Promise<Refitted> {
-  const { train, validation } = await gather(la, original, layer, replaced, calibration, options, control);
+  const { train, validation, passages } = await gather(la, original, layer, replaced, through, seed, control);
   const start = startingPoint(replaced, layer);
   const how = { centred: replaced.bias !== null, groups: replaced.group };
   const before = await errorOf(la, validation, start);
@@ -60,7 +72,12 @@ export async function refit(
     const error = await errorOf(la, validation, solved);
     if (error < best.error) best = { lambda, error };
   }
-  const report = { before: Math.sqrt(before) / scale, after: Math.sqrt(best.error) / scale, lambda: best.lambda };
+  const report = {
+    before: Math.sqrt(before) / scale,
+    after: Math.sqrt(best.error) / scale,
+    lambda: best.lambda,
+    passages,
+  };
   if (best.lambda === null) return { model: replaced.model, ...report };
   const both = addMoments(train, validation);
   const { factor, bias } = await solve(la, both, start.factor, best.lambda, how);
@@ -92,50 +109,59 @@ function startingPoint(replaced: Replaced, layer: Layer): Solution {
   return { factor, bias };
 }
 
+/**
+ * The sums of features and targets, and the passages moved on: through the original past the layer, and through the network so far
+ * up to the last stage, whose weight is about to change.
+ */
 async function gather(
   la: Linalg,
   original: Model,
   layer: Layer,
   replaced: Replaced,
-  calibration: Calibration,
-  { session, seed }: RefitOptions,
+  { target, current }: Passages,
+  seed: number,
   control: Control,
-): Promise<{ train: PairMoments; validation: PairMoments }> {
+): Promise<{ train: PairMoments; validation: PairMoments; passages: Passages }> {
+  const { F } = layer.shape;
   const size = patchSize(replaced.reader);
-  const train = emptyPairMoments(size, layer.shape.F);
-  const validation = emptyPairMoments(size, layer.shape.F);
-  const perImage = Math.ceil(Math.max(20_000, 10 * size) / calibration.count);
-  const target = extract(original, original.graph.inputs, [layer.output]);
-  const source =
-    replaced.features === calibration.input
-      ? null
-      : extract(replaced.model, replaced.model.graph.inputs, [replaced.features]);
-  const visit = async (targets: Session, features: Session | null) => {
-    let ordinal = 0;
-    for await (const { input, indices } of calibration.batches()) {
-      checkInterrupted(control);
-      const feeds = { [calibration.input]: input };
-      const y = (await targets.run(feeds))[layer.output]!;
-      const z = features === null ? input : (await features.run(feeds))[replaced.features]!;
-      const positions = samplePositions(indices, layer.positions, perImage, seed);
-      const first = ordinal;
-      ordinal += indices.length;
-      for (const moments of [train, validation]) {
-        const wanted = (i: number) => ((first + i) % VALIDATION_EVERY === 0) === (moments === validation);
-        const chosen = positions.map((list, i) => (wanted(i) ? list : list.subarray(0, 0)));
-        await addPairs(
-          la,
-          moments,
-          readPatches(z, replaced.reader, chosen),
-          toStage(readOutputs(y, layer.op, layer.shape.F, chosen), replaced.order),
-        );
-      }
+  const train = emptyPairMoments(size, F);
+  const validation = emptyPairMoments(size, F);
+  const perImage = Math.ceil(Math.max(20_000, 10 * size) / target.calibration.count);
+  const outputs: Rows[] = [];
+  const chosen = (indices: Int32Array, first: number, validating: boolean) =>
+    samplePositions(indices, layer.positions, perImage, seed).map((list, i) =>
+      ((first + i) % VALIDATION_EVERY === 0) === validating ? list : list.subarray(0, 0),
+    );
+  let ordinal = 0;
+  const readTargets: Visit = (found, indices) => {
+    for (const validating of [false, true]) {
+      const rows = readOutputs(found[layer.output]!, layer.op, F, chosen(indices, ordinal, validating));
+      outputs.push(toStage(rows, replaced.order));
     }
+    ordinal += indices.length;
   };
-  await withSession(target, session, (targets) =>
-    source === null ? visit(targets, null) : withSession(source, session, (features) => visit(targets, features)),
-  );
-  return { train, validation };
+  const { nodes } = original.graph;
+  const next = nodes[nodes.indexOf(makerOf(original, layer.output)) + 1];
+  const pass = (): Promise<Passage> =>
+    next === undefined
+      ? run(target, original, [layer.output], readTargets, control).then(() => target)
+      : advance(target, original, next, [layer.output], readTargets, control);
+  const moved = await pass();
+  ordinal = 0;
+  const addFeatures: Visit = async (found, indices) => {
+    for (const [validating, moments] of [train, validation].entries()) {
+      const rows = readPatches(found[replaced.features]!, replaced.reader, chosen(indices, ordinal, validating === 1));
+      await addPairs(la, moments, rows, outputs.shift()!);
+    }
+    ordinal += indices.length;
+  };
+  const last = lastStage(replaced);
+  const far = await advance(current, replaced.model, last, [replaced.features], addFeatures, control);
+  return { train, validation, passages: { target: moved, current: far } };
+}
+
+function lastStage({ model, weight }: Replaced): Node {
+  return model.graph.nodes.find(({ inputs }) => inputs.includes(weight))!;
 }
 
 /** Rows of the layer's outputs in the order of the last stage's. */
