@@ -14,7 +14,7 @@ import { prepareTuning, type TuneOptions, type Tuning, tune } from "./tune.ts";
 export type FinetuneOptions = TuneOptions;
 
 export interface Finetuned {
-  /** The same graph with the weights of the best epoch. */
+  /** The same graph with the weights of the best epoch, or of the last. */
   readonly model: Model;
   readonly report: FinetuneReport;
 }
@@ -25,7 +25,7 @@ export interface FinetuneReport {
   /** On the images set aside, before the first step. */
   readonly start: EpochRecord;
   readonly epochs: readonly EpochRecord[];
-  /** Epoch whose weights were kept, counted from 1; 0 where those that came in were the best. */
+  /** Epoch whose weights were kept, the best or the last, counted from 1; 0 where those that came in were the best. */
   readonly best_epoch: number;
   readonly images: { readonly train: number; readonly validation: number; readonly skipped: number };
   /** How many weights (tensors) were trained, and how many stay as they are. */
@@ -58,7 +58,7 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
       images: { train: train.length, validation: validation.length, skipped: skipped.size },
       weights: { trained: weights.length, frozen },
       seconds: (performance.now() - started) / 1000,
-      notes: [...tuning.input.assumed, ...notes, ...skipNotes(skipped)],
+      notes: [...tuning.input.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
       seed: tuning.seed,
     },
   };
@@ -66,7 +66,8 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
 
 function checkOptions(options: FinetuneOptions): void {
   const { epochs = 2, batch = 64, rate = 1, weightDecay = 0, smoothing = 0, temperature = 1, clip = 1 } = options;
-  const check = (name: string, value: number, fits: boolean, wanted: string) => {
+  const { keep = "best" } = options;
+  const check = (name: string, value: number | string, fits: boolean, wanted: string) => {
     if (!fits) throw new LowrankError("bad-option", `${name} is ${value}; it must be ${wanted}`);
   };
   for (const [name, value] of Object.entries({ epochs, batch })) {
@@ -76,13 +77,14 @@ function checkOptions(options: FinetuneOptions): void {
     check(name, value, value > 0 && Number.isFinite(value), "a number above 0");
   }
   check("weightDecay", weightDecay, weightDecay >= 0 && Number.isFinite(weightDecay), "a number, 0 or above");
+  check("keep", keep, keep === "best" || keep === "last", "best or last");
   check("smoothing", smoothing, smoothing >= 0 && smoothing < 1, "a number from 0 to below 1");
 }
 
 /** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
 export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
   const all = trainableWeights(model);
-  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, imageShape(input, 1));
+  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, imageShape(input, input.batch ?? 1));
   const weights = all.filter((name) => !blocked.has(name));
   const [first] = blocked.values();
   if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");

@@ -8,7 +8,7 @@ import { elementCount, floats, floatTensor } from "../graph/tensor.ts";
 import { random, shuffle } from "../linalg/random.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { float32, type NdArray, type Session, type SessionOptions, withSession } from "../runtime/session.ts";
-import type { Checkpoint, EpochRecord } from "./checkpoint.ts";
+import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
 import { type Loss, lossOf } from "./loss.ts";
 import { type Optimiser, ratesAt } from "./optimiser.ts";
 import { runParts, type Samples } from "./samples.ts";
@@ -38,16 +38,21 @@ export interface TrainOptions extends Control {
   readonly resume?: Checkpoint | null;
   /** Called after each epoch, and with what has been done when the run is interrupted. */
   readonly save?: (checkpoint: Checkpoint) => Promise<void>;
-  /** Stops early: told each epoch's record. */
-  readonly enough?: (record: EpochRecord) => boolean;
+  /** Which epoch's weights to give out; by default the best. */
+  readonly keep?: "best" | "last";
+  /**
+   * Stops early: told the last epoch's record, and the run so far. A patience of three epochs:
+   * `(last, { best }) => last.epoch >= best.epoch + 3`.
+   */
+  readonly enough?: (last: EpochRecord, run: Place) => boolean;
 }
 
 export interface Trained {
-  /** The model with the best weights. */
+  /** The model with the weights of the best epoch, or of the last. */
   readonly model: Model;
   readonly start: EpochRecord;
   readonly history: readonly EpochRecord[];
-  /** Epoch of the best weights, counted from 1; 0 where those at the start were the best. */
+  /** The epoch that these weights are of, counted from 1; 0 where they are those at the start. */
   readonly best: number;
 }
 
@@ -65,15 +70,20 @@ export async function train(options: TrainOptions): Promise<Trained> {
   const step = trainingStep(scoresOf(model), { loss, optimiser, weights, clip, inputShapes: shapes });
   let run = fits(step, options.resume) ? options.resume : await begin(step, options);
   await withSession(step.model, { ...session, memoryPattern: false, spinning: true }, async (stepSession) => {
-    const enough = () => run.history.length > 0 && options.enough?.(run.history.at(-1)!) === true;
+    const enough = () => run.history.length > 0 && options.enough?.(run.history.at(-1)!, run) === true;
     while (run.history.length < epochs && !enough()) {
       run = await trainEpoch(stepSession, step, run, { perEpoch, size, schedule }, options);
       await options.save?.(run);
     }
   });
   const { start, history, best } = run;
-  return { model: withWeights(model, run.bestWeights), start, history, best: best.epoch };
+  return options.keep === "last"
+    ? { model: withWeights(model, currentWeights(step, run)), start, history, best: history.length }
+    : { model: withWeights(model, run.bestWeights), start, history, best: best.epoch };
 }
+
+const currentWeights = ({ weights }: Step, { state }: Checkpoint) =>
+  new Map([...weights.keys()].map((name) => [name, state.get(name)!] as const));
 
 /** Images a step: no more than there are, and as many as the model takes where it fixes that. */
 function stepSize({ model, batch, train: images }: TrainOptions): number {
@@ -186,7 +196,7 @@ async function takeStep(
 /** The epoch's record, and its weights if they are the best so far. */
 async function recorded(step: Step, run: Checkpoint, perEpoch: number, options: TrainOptions): Promise<Checkpoint> {
   const epoch = run.history.length + 1;
-  const weights = new Map([...step.weights.keys()].map((name) => [name, run.state.get(name)!]));
+  const weights = currentWeights(step, run);
   const { record, score } = await validate(withWeights(options.model, weights), epoch, run.lossSum / perEpoch, options);
   const better = score > run.best.score;
   return {

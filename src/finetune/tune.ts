@@ -7,12 +7,13 @@ import { batches, sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Preprocess, PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
-import type { Model } from "../graph/model.ts";
+import type { Model, ValueInfo } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import type { Checkpoint, EpochRecord } from "./checkpoint.ts";
+import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
+import { type ImageInput, whyFixed, withFreeBatch } from "./free-batch.ts";
 import type { Loss } from "./loss.ts";
 import { ADAMW, type Optimiser, SGD } from "./optimiser.ts";
 import { frozenSamples, imageSamples, type SamplesOptions } from "./samples.ts";
@@ -35,12 +36,14 @@ export interface TuneOptions extends Control {
   /** By default adamw. */
   readonly optimiser?: Optimiser["kind"];
   readonly weightDecay?: number;
-  /** Label smoothing of cross-entropy; by default 0.1. */
+  /** Label smoothing of cross-entropy; by default 0, since it teaches a network of plain labels to be less sure. */
   readonly smoothing?: number;
   /** Of distillation; by default 2. */
   readonly temperature?: number;
   /** Largest norm of all gradients together; by default 1. */
   readonly clip?: number;
+  /** Which epoch's weights to keep: that of the least loss on the images kept apart, the default, or the last. */
+  readonly keep?: "best" | "last";
   /** By default a random crop and no flip. Where frozen layers are run once, images are taken as they are. */
   readonly augment?: Partial<Augmentation>;
   /** How many images to use at most, a seeded sample; by default all. A tenth is kept apart to tell the best epoch. */
@@ -57,6 +60,8 @@ export interface TuneOptions extends Control {
 
 /** Where a run keeps what it needs to go on. */
 export interface WorkFolder {
+  /** What keeps its work here, such as a version: the work of another is not gone on with, since it may train otherwise. */
+  readonly version?: string;
   /** The last checkpoint; null where there is none of this run. */
   load(fingerprint: string): Promise<Checkpoint | null>;
   save(checkpoint: Checkpoint): Promise<void>;
@@ -67,6 +72,7 @@ export interface WorkFolder {
 /** What stays the same over several runs of the loop. */
 export interface Tuning {
   readonly options: TuneOptions;
+  /** Its batch is null where the graph allows any, whatever the model declares. */
   readonly input: ModelInput;
   readonly preprocess: Preprocess;
   readonly dataset: Dataset;
@@ -77,6 +83,8 @@ export interface Tuning {
   readonly loss: Loss;
   /** Null where labels are used. */
   readonly teacher: Model | null;
+  /** Things to know, one sentence each. */
+  readonly notes: readonly string[];
   readonly seed: number;
 }
 
@@ -90,38 +98,88 @@ const VALIDATION = 0.1;
 /**
  * Reads every image once and decides what to train towards.
  * @param self teaches where there are neither labels nor another teacher
- * @throws LowrankError `bad-data` where there are too few images or the input is no image
+ * @throws LowrankError `bad-data` where there are too few images or the input is no image, `unsupported` where it is not float32
  */
 export async function prepareTuning(model: Model, self: Model, options: TuneOptions): Promise<Tuning> {
-  const { data, seed = 0, images = data.size } = options;
-  const input = resolveInput(model, options.preprocess ?? {});
-  const { preprocess } = input;
-  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
-  const dataset = keptDataset(data, IMAGE_BYTES);
-  const skipped = new Map<string, string>();
-  const usable: number[] = [];
-  const wanted = options.indices ?? sample(data, images, seed);
-  const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
-  for await (const { indices } of batches(dataset, preprocess, {
-    indices: wanted,
-    batch: 32,
-    onSkip,
-    ...controlOf(options),
-  })) {
-    usable.push(...indices);
-    options.onProgress?.({ phase: "reading images", done: usable.length, total: wanted.length });
-  }
-  if (usable.length < 4) throw new LowrankError("bad-data", `${usable.length} images are too few to train on`);
-  const [validation, train] = split(Int32Array.from(usable), Math.max(VALIDATION, 1 / usable.length), seed);
+  const { data, seed = 0, smoothing = 0, temperature = 2 } = options;
+  const own = imageInput(model, options);
   const labelled = data.labels !== null && options.teacher === undefined;
+  const teacher = labelled ? null : teacherOf(options.teacher ?? self, own);
+  const dataset = keptDataset(data, IMAGE_BYTES);
+  const { usable, skipped } = await readableImages(dataset, own.preprocess, options);
+  const [validation, train] = split(usable, Math.max(VALIDATION, 1 / usable.length), seed);
+  const { input, notes } = await trainingInput(model, own, options);
   const loss: Loss = labelled
-    ? { kind: "cross-entropy", smoothing: options.smoothing ?? 0.1 }
+    ? { kind: "cross-entropy", smoothing }
     : (outputShape(model, input)?.length ?? 2) !== 2
       ? { kind: "mean-squared-error" }
-      : { kind: "distillation", temperature: options.temperature ?? 2 };
-  const teacher = labelled ? null : (options.teacher ?? self);
-  return { options, input, preprocess, dataset, train, validation, skipped, loss, teacher, seed };
+      : { kind: "distillation", temperature };
+  const found = { options, input, preprocess: own.preprocess, dataset, train, validation, skipped, loss, notes, seed };
+  return { ...found, teacher: teacher && (await freed(teacher, options)) };
 }
+
+/** @throws LowrankError `bad-data`, `unsupported` */
+function imageInput(model: Model, options: TuneOptions): ImageInput {
+  const input = resolveInput(model, options.preprocess ?? {});
+  const { name, info, preprocess } = input;
+  checkFloat(info, "model");
+  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${name} is not an image`);
+  return { ...input, preprocess };
+}
+
+function checkFloat({ name, type }: ValueInfo, whose: string): void {
+  if (type === "float32") return;
+  const found = `the ${whose}'s input ${name} is ${type ?? "of no known type"}`;
+  throw new LowrankError("unsupported", `${found}: fine-tuning takes a ${whose} whose input is float32`);
+}
+
+interface Teacher {
+  readonly model: Model;
+  /** What is fed the images of the trained model. */
+  readonly input: ImageInput;
+}
+
+function teacherOf(model: Model, own: ImageInput): Teacher {
+  const { inputs, initializers } = model.graph;
+  const free = inputs.filter(({ name }) => !initializers.has(name));
+  const info = free.find(({ name }) => name === own.name) ?? free[0];
+  if (info === undefined) throw new LowrankError("bad-model", "the teacher has no input");
+  checkFloat(info, "teacher");
+  const batch = info.shape?.[0];
+  return { model, input: { ...own, name: info.name, info, batch: typeof batch === "number" ? batch : null } };
+}
+
+/** The teacher for any number of images at once where its graph allows it; else it is run on as many as it takes. */
+async function freed({ model, input }: Teacher, options: TuneOptions): Promise<Model> {
+  if (input.batch === null || (await whyFixed(model, input, sessionOf(options))) !== null) return model;
+  return withFreeBatch(model, input.name);
+}
+
+/** The images that can be read, and those that cannot with the reason. */
+async function readableImages(dataset: Dataset, preprocess: Preprocess, options: TuneOptions) {
+  const { images = dataset.size, seed = 0, indices = sample(dataset, images, seed) } = options;
+  const skipped = new Map<string, string>();
+  const usable: number[] = [];
+  const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
+  const reading = { indices, batch: 32, onSkip, ...controlOf(options) };
+  for await (const batch of batches(dataset, preprocess, reading)) {
+    usable.push(...batch.indices);
+    options.onProgress?.({ phase: "reading images", done: usable.length, total: indices.length });
+  }
+  if (usable.length < 4) throw new LowrankError("bad-data", `${usable.length} images are too few to train on`);
+  return { usable: Int32Array.from(usable), skipped };
+}
+
+/** The input as it is while training: of a free batch where the model fixes another than is wanted and its graph does not. */
+async function trainingInput(model: Model, own: ImageInput, options: TuneOptions) {
+  if (own.batch === null || own.batch === options.batch) return { input: own, notes: [] };
+  const why = await whyFixed(model, own, sessionOf(options));
+  if (why === null) return { input: { ...own, batch: null }, notes: [] };
+  const steps = own.batch === 1 ? "one image a step" : `${own.batch} images a step`;
+  return { input: own, notes: [`trained with ${steps}, as many as the model takes and its graph allows: ${why}`] };
+}
+
+const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
 
 /** How one run of the loop differs from another. */
 export interface Run {
@@ -130,16 +188,17 @@ export interface Run {
   readonly epochs: number;
   /** Whether what stands before the first of them is run once and its outputs kept, of images as they are; by default so. */
   readonly cache?: boolean;
-  /** Stops early: told each epoch's record. */
-  readonly enough?: (record: EpochRecord) => boolean;
+  /** Stops early: told the last epoch's record, and the run so far. */
+  readonly enough?: (last: EpochRecord, run: Place) => boolean;
 }
 
 /** Trains `weights` of the model. */
 export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trained> {
-  const { options, train: images, validation, loss, seed } = tuning;
+  const { options, input, train: images, validation, loss, seed } = tuning;
   const { work } = options;
-  const parts = run.cache === false ? { frozen: null, trained: model } : splitFrozen(model, run.weights);
-  const session: SessionOptions = { threads: options.threads, provider: options.provider };
+  const open = input.batch === null ? withFreeBatch(model, input.name) : model;
+  const parts = run.cache === false ? { frozen: null, trained: open } : splitFrozen(open, run.weights);
+  const session = sessionOf(options);
   const source = samplesOptions(model, tuning, session);
   const all = Int32Array.from([...images, ...validation]);
   const store = () => createStore(CACHE_BYTES, work === undefined ? null : () => work.spill());
@@ -160,7 +219,7 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
       loss,
       optimiser: optimiserOf(options),
       epochs: run.epochs,
-      batch: tuning.input.batch ?? options.batch ?? 64,
+      batch: input.batch ?? options.batch ?? 64,
       rate: options.rate ?? (options.optimiser === "sgd" ? 0.01 : 3e-4),
       warmUp: 0.05,
       clip: options.clip ?? 1,
@@ -169,6 +228,7 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
       fingerprint,
       resume,
       ...(work && { save: (checkpoint: Checkpoint) => work.save(checkpoint) }),
+      ...(options.keep && { keep: options.keep }),
       ...(run.enough && { enough: run.enough }),
     });
     const initializers = new Map(model.graph.initializers);
@@ -203,9 +263,9 @@ export function classCount(model: Model, input: ModelInput): number | null {
 }
 
 const outputShape = (model: Model, input: ModelInput) =>
-  inferShapes(model, imageShape(input, 1)).get(model.graph.outputs[0]!.name)?.shape;
+  inferShapes(model, imageShape(input, input.batch ?? 1)).get(model.graph.outputs[0]!.name)?.shape;
 
-function classesOf(model: Model, { input, dataset }: Tuning): number {
+function classesOf(model: Model, { input, dataset, train: images, validation }: Tuning): number {
   const classes = classCount(model, input);
   if (classes === null) {
     const output = model.graph.outputs[0]!.name;
@@ -214,9 +274,12 @@ function classesOf(model: Model, { input, dataset }: Tuning): number {
       `the output ${output} is not one score a class: labels cannot train it; give a teacher`,
     );
   }
-  const largest = dataset.labels!.reduce((a, b) => Math.max(a, b), 0);
-  if (largest < classes) return classes;
-  throw new LowrankError("bad-data", `an image has the label ${largest}; the model knows ${classes} classes`);
+  const wrong = [...images, ...validation]
+    .map((index) => dataset.labels![index]!)
+    .find((label) => label < 0 || label >= classes);
+  if (wrong === undefined) return classes;
+  const known = `the model knows ${classes} classes, 0 to ${classes - 1}`;
+  throw new LowrankError("bad-data", `an image has the label ${wrong}; ${known}`);
 }
 
 function optimiserOf({ optimiser = "adamw", weightDecay }: TuneOptions): Optimiser {
@@ -224,7 +287,7 @@ function optimiserOf({ optimiser = "adamw", weightDecay }: TuneOptions): Optimis
   return weightDecay === undefined ? base : { ...base, weightDecay };
 }
 
-/** SHA-256 of all that decides a run: model, images, options, and whatever else `settings` holds. */
+/** SHA-256 of all that decides a run: model, images, options, the version that keeps it, and whatever else `settings` holds. */
 export async function fingerprintOf(
   model: Model,
   { options, train: images, validation, loss }: Tuning,
@@ -235,7 +298,7 @@ export async function fingerprintOf(
   const parts = [
     encodeModel(model),
     ...(teacher ? [encodeModel(teacher)] : []),
-    new TextEncoder().encode(JSON.stringify([plain, loss, ...settings, names])),
+    new TextEncoder().encode(JSON.stringify([work?.version ?? null, plain, loss, ...settings, names])),
   ];
   const digests = await Promise.all(parts.map((part) => crypto.subtle.digest("SHA-256", part)));
   const joined = new Uint8Array(digests.flatMap((digest) => [...new Uint8Array(digest)]));

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { resolveInput } from "../../src/analyze/input.ts";
 import type { Dataset } from "../../src/data/dataset.ts";
-import type { Checkpoint, EpochRecord } from "../../src/finetune/checkpoint.ts";
+import type { Checkpoint, EpochRecord, Place } from "../../src/finetune/checkpoint.ts";
 import { type FinetuneOptions, finetune } from "../../src/finetune/finetune.ts";
 import { ADAMW } from "../../src/finetune/optimiser.ts";
 import { frozenSamples, imageSamples, type Samples, type SamplesOptions } from "../../src/finetune/samples.ts";
@@ -88,6 +88,21 @@ describe("interrupted and taken up again", () => {
   });
 });
 
+test("the work of another version is not gone on with", async () => {
+  const work = memoryWork();
+  const abort = new AbortController();
+  const onProgress = ({ phase }: Progress) => phase.startsWith("epoch 2") && abort.abort();
+  const stopped = run({ work: { ...work, version: "1" }, onProgress, signal: abort.signal });
+  await expect(stopped).rejects.toMatchObject({ code: "interrupted" });
+  const first = async (version: string) => {
+    const phases: string[] = [];
+    const folder = { ...work, version, save: async () => {} };
+    await run({ work: folder, onProgress: ({ phase }) => phases.push(phase) });
+    return phases.find((phase) => phase.startsWith("epoch"));
+  };
+  expect([await first("1"), await first("2")]).toEqual(["epoch 2 of 3", "epoch 1 of 3"]);
+});
+
 const net = toyNet();
 const indices = (from: number, to: number) => Int32Array.from({ length: to - from }, (_, i) => from + i);
 
@@ -161,6 +176,44 @@ describe("the best epoch", () => {
     expect(best).toBe(0);
     for (const name of trainableWeights(net)) expect(weight(model, name)).toEqual(weight(good, name));
   });
+});
+
+describe("the last epoch, where it is asked for", () => {
+  // So fast that nothing gets better.
+  const wild = { rate: 3, clip: 100, epochs: 3 };
+
+  test("gives its weights, whatever the images set aside say", async () => {
+    const saved: Checkpoint[] = [];
+    const save = async (checkpoint: Checkpoint) => void saved.push(checkpoint);
+    const { model, history, best } = await trained({ ...wild, keep: "last", save });
+    expect([best, history.length, saved.at(-1)!.best.epoch]).toEqual([3, 3, 0]);
+    for (const name of trainableWeights(net)) {
+      expect(weight(model, name), name).toEqual(saved.at(-1)!.state.get(name));
+      expect(weight(model, name), name).not.toEqual(weight(net, name));
+    }
+  });
+
+  test.each([20, 60])("and so it does in a run that was stopped after %i images of the last epoch", async (images) => {
+    const { model: alone, report } = await run({ ...wild, keep: "last", batch: 20 });
+    expect(report.best_epoch).toBe(3);
+    expect(bits((await run({ ...wild, batch: 20 })).model)).not.toBe(bits(alone));
+    const work = memoryWork();
+    const abort = new AbortController();
+    const onProgress = ({ phase, done }: Progress) => {
+      if (phase === "epoch 3 of 3" && done === images) abort.abort();
+    };
+    const stopped = run({ ...wild, keep: "last", batch: 20, work, onProgress, signal: abort.signal });
+    await expect(stopped).rejects.toMatchObject({ code: "interrupted" });
+    expect(bits((await run({ ...wild, keep: "last", batch: 20, work })).model)).toBe(bits(alone));
+  });
+});
+
+test("patience: a caller is told how the whole run went", async () => {
+  const enough = (last: EpochRecord, { best }: Place) => last.epoch >= best.epoch + 2;
+  const { history, best } = await trained({ rate: 3, clip: 100, epochs: 6, enough });
+  expect([best, history.length]).toEqual([0, 2]);
+  const good = await trained({ epochs: 6, enough });
+  expect([good.best, good.history.length]).toEqual([6, 6]);
 });
 
 test("a caller that has had enough ends the run, and a resumed one does not go on", async () => {
