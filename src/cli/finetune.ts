@@ -22,7 +22,7 @@ import {
   whole,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
-import { openWorkFolder } from "./work.ts";
+import { type FolderToOpen, workFolderAt } from "./work.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly output: string;
@@ -38,6 +38,7 @@ interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly flip?: boolean;
   readonly images?: number;
   readonly seed?: number;
+  readonly keep?: "best" | "last";
   readonly work?: string;
 }
 
@@ -47,8 +48,8 @@ export function addFinetune(program: Command): void {
     .summary("train the weights on, with labels or without")
     .description(
       "Trains a model on: by labels where each class has a folder, else by the answers of --teacher, such as the model " +
-        "before it was compressed.\nWrites the best epoch, as told by a tenth of the images that is kept apart. Ctrl-C saves " +
-        "the work, and the same command goes on from there.",
+        "before it was compressed.\nWrites the best epoch, as told by a tenth of the images that is kept apart, or with " +
+        "--keep last the last one. Ctrl-C saves the work, and the same command goes on from there.",
     )
     .argument("<model>", "an .onnx file")
     .requiredOption("-o, --output <file>", "the tuned .onnx file; may not be the input", fileName)
@@ -74,10 +75,13 @@ function addTraining(command: Command): void {
     .option("--rate <x>", "highest learning rate (default: 3e-4, for sgd 0.01)", positive)
     .addOption(new Option("--optimiser <name>", "default: adamw").choices(["adamw", "sgd"]))
     .option("--weight-decay <x>", "default: 0.01, for sgd 5e-4", notNegative)
-    .option("--smoothing <x>", "of labels, below 1 (default: 0.1)", notNegative)
+    .option("--smoothing <x>", "of labels, below 1 (default: 0)", notNegative)
     .option("--temperature <x>", "of a teacher's answers (default: 2)", positive)
     .option("--no-crop", "take images as they are, not shifted at random")
     .option("--flip", "mirror half of the images; wrong for letters and digits")
+    .addOption(
+      new Option("--keep <which>", "epoch whose weights are written (default: best)").choices(["best", "last"]),
+    )
     .option("--images <n>", "how many of DATA to use, a seeded sample (default: all)", whole(1))
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0))
     .option("--work <dir>", "where an interrupted run is kept (default: OUT.work)", fileName);
@@ -86,24 +90,24 @@ function addTraining(command: Command): void {
 const notNegative = (text: string): number => (/^0+(\.0*)?$/.test(text) ? 0 : positive(text));
 
 function run(path: string, flags: Flags): Promise<void> {
-  const folder = flags.work ?? `${flags.output}.work`;
+  const folder = workFolderAt(flags.work ?? `${flags.output}.work`);
   return runJob({
     title: `tuning ${path}`,
     json: flags.json === true,
     work: (running: Running) => tuneFile(path, flags, folder, running),
     text: finetuneText,
-    interrupted: `interrupted; the work is in ${folder}, and the same command goes on from there`,
+    interrupted: folder.interrupted,
   });
 }
 
-async function tuneFile(path: string, flags: Flags, folder: string, running: Running): Promise<FinetuneFiles> {
+async function tuneFile(path: string, flags: Flags, folder: FolderToOpen, running: Running): Promise<FinetuneFiles> {
   const { output } = flags;
   const source = await readModel(path);
   const teacher = flags.teacher === undefined ? undefined : await readModel(flags.teacher);
   const protect = [...source.files, ...(teacher?.files ?? []), flags.data];
   await checkOutput(output, protect);
   const data = await openDataset(flags.data);
-  const work = await openWorkFolder(folder);
+  const work = await folder.open();
   const options = { ...trainingOptions(flags), ...running, data, work, ...(teacher && { teacher: teacher.model }) };
   try {
     const { model, report } = await finetune(source.model, options);
@@ -138,9 +142,10 @@ async function write(
 
 /** The flags that are the library's options. */
 function trainingOptions(flags: Flags) {
-  const { epochs, rate, optimiser, weightDecay, smoothing, temperature, images, seed, threads, batch, provider } =
-    flags;
-  const all = { epochs, rate, optimiser, weightDecay, smoothing, temperature, images, seed, threads, batch, provider };
+  const { epochs, rate, optimiser, weightDecay, smoothing, temperature, keep, images, seed } = flags;
+  const { threads, batch, provider } = flags;
+  const training = { epochs, rate, optimiser, weightDecay, smoothing, temperature, keep };
+  const all = { ...training, images, seed, threads, batch, provider };
   const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   const augment = { crop: flags.crop, flip: flags.flip === true };
   return {

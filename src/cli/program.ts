@@ -1,6 +1,5 @@
 // The `lowrank` program: hands the arguments to a command and turns what it throws into one line and an exit code.
 
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { LowrankError, messageOf } from "../errors.ts";
 import { printable } from "../report/format.ts";
@@ -9,6 +8,7 @@ import { addCompress } from "./compress.ts";
 import { addEval } from "./eval.ts";
 import { addFinetune } from "./finetune.ts";
 import { addInspect } from "./inspect.ts";
+import { VERSION } from "./version.ts";
 
 const DONE = 0;
 const UNREACHABLE = 1;
@@ -16,12 +16,9 @@ const BAD = 2;
 const INTERRUPTED = 130;
 
 function createProgram(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   const program = new Command("lowrank")
     .description("Makes a trained convolutional network smaller and faster: ONNX in, ONNX out, with proof.")
-    .version(version)
+    .version(VERSION)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "lowrank: ")) })
     .helpCommand("help [command]", "the same as --help");

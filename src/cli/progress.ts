@@ -1,5 +1,5 @@
-// Progress on standard error: one live line in a terminal where the work takes more than a moment; elsewhere a plain line for
-// each phase when it first begins.
+// Progress on standard error: one live line in a terminal where the work takes more than a moment; elsewhere plain lines for
+// phases, few enough for a log.
 
 import { isUnicodeSupported, Listr, ListrLogger, ProcessOutput } from "listr2";
 import type { Progress } from "../progress.ts";
@@ -18,15 +18,35 @@ export function openProgress(title: string): ProgressView {
 }
 
 function plainView(): ProgressView {
-  const seen = new Set<string>();
+  const tells = phaseTeller();
   return {
     onProgress({ phase }) {
-      if (seen.has(phase)) return;
-      seen.add(phase);
-      process.stderr.write(`${phase}...\n`);
+      if (tells(phase)) process.stderr.write(`${phase}...\n`);
     },
     stopping() {},
     async close() {},
+  };
+}
+
+/** Between two lines for phases of a kind, such as the epochs of a run. */
+const QUIET_MS = 5000;
+
+/**
+ * Whether a phase is worth a line: each once, of its kind the first at once and others when a while has gone by since the last
+ * line. Phases are of a kind where only numbers tell them apart.
+ */
+export function phaseTeller(now: () => number = () => performance.now()): (phase: string) => boolean {
+  const told = new Set<string>();
+  const kinds = new Set<string>();
+  let last = Number.NEGATIVE_INFINITY;
+  return (phase) => {
+    if (told.has(phase)) return false;
+    const kind = phase.replace(/\d+/g, "");
+    if (kinds.has(kind) && now() - last < QUIET_MS) return false;
+    told.add(phase);
+    kinds.add(kind);
+    last = now();
+    return true;
   };
 }
 

@@ -16,9 +16,11 @@ export interface Job<T> {
   readonly work: (running: Running) => Promise<T>;
   /** The result for people. */
   readonly text: (result: T, ink: Ink) => string;
-  /** What to say when it was stopped; by default that nothing was written. */
-  readonly interrupted?: string;
+  /** What to say when it was stopped, asked for only then; by default that nothing was written. */
+  readonly interrupted?: string | (() => string);
 }
+
+export const NOTHING_WRITTEN = "interrupted; nothing was written";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -37,7 +39,8 @@ export async function runJob<T>({ title, json, work, text, interrupted }: Job<T>
     result = await work({ onProgress: progress.onProgress, signal: abort.signal });
   } catch (error) {
     if (!abort.signal.aborted) throw error;
-    throw new LowrankError("interrupted", interrupted ?? "interrupted; nothing was written", {}, { cause: error });
+    const said = typeof interrupted === "function" ? interrupted() : interrupted;
+    throw new LowrankError("interrupted", said ?? NOTHING_WRITTEN, {}, { cause: error });
   } finally {
     await progress.close();
     for (const signal of SIGNALS) process.off(signal, stop);

@@ -7,18 +7,41 @@ import { join } from "node:path";
 import { readModelFile, writeModelFile } from "#platform";
 import { reason } from "../data/reason.node.ts";
 import { LowrankError, messageOf } from "../errors.ts";
-import { checkpointModel, readCheckpoint } from "../finetune/checkpoint.ts";
+import { type Checkpoint, checkpointModel, readCheckpoint } from "../finetune/checkpoint.ts";
 import type { LoopFolder } from "../finetune/layerwise.ts";
 import type { Spill } from "../finetune/store.ts";
 import type { Model } from "../graph/model.ts";
+import { NOTHING_WRITTEN } from "./run.ts";
+import { VERSION } from "./version.ts";
 
 export interface OpenWorkFolder extends LoopFolder {
   /** What was found amiss, one sentence each. */
   readonly notes: readonly string[];
+  /** What to say of a run that was stopped: whether it can be gone on with. */
+  interrupted(): string;
   /** Removes what is of no use once the run is done. */
   done(): Promise<void>;
   /** Removes the folder if nothing is in it. */
   leave(): Promise<void>;
+}
+
+/** A work folder that a run opens once it has something to do there. */
+export interface FolderToOpen {
+  /** @throws LowrankError `bad-option` where the folder cannot be made */
+  open(): Promise<OpenWorkFolder>;
+  /** What to say of a run that was stopped, be it before the folder was opened. */
+  interrupted(): string;
+}
+
+export function workFolderAt(path: string): FolderToOpen {
+  let work: OpenWorkFolder | null = null;
+  return {
+    async open() {
+      work = await openWorkFolder(path);
+      return work;
+    },
+    interrupted: () => work?.interrupted() ?? NOTHING_WRITTEN,
+  };
 }
 
 const CHECKPOINT = "checkpoint.onnx";
@@ -30,24 +53,10 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw new LowrankError("bad-option", `cannot make the work folder ${path}: ${reason(error)}`, { file: path });
   });
-  const [checkpoint, loop] = [join(path, CHECKPOINT), join(path, LOOP)];
-  const notes: string[] = [];
-  const read = async <T>(file: string, use: (model: Model) => T): Promise<T | null> => {
-    if (!existsSync(file)) return null;
-    try {
-      return use(await readModelFile(file));
-    } catch (error) {
-      notes.push(`the work in ${file} could not be used, and the run began anew: ${messageOf(error)}`);
-      return null;
-    }
-  };
   const leave = async () => rmdir(path).catch(() => undefined);
   return {
-    notes,
-    load: (fingerprint) => read(checkpoint, (model) => readCheckpoint(model, fingerprint)),
-    save: (state) => writeModelFile(checkpoint, checkpointModel(state)),
-    loadLoop: () => read(loop, (model) => model),
-    saveLoop: (model) => writeModelFile(loop, model),
+    version: VERSION,
+    ...savedWork(path),
     spill: () => openSpill(path),
     async done() {
       // Caches only where an earlier run was killed outright.
@@ -58,6 +67,44 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
       await leave();
     },
     leave,
+  };
+}
+
+/** The checkpoint and the network between two layers, and what there is to say of them. */
+function savedWork(path: string) {
+  const [checkpoint, loop] = [join(path, CHECKPOINT), join(path, LOOP)];
+  const notes: string[] = [];
+  // Whether what is there is known to be this run's.
+  let own = false;
+  const write = async (file: string, model: Model) => {
+    await writeModelFile(file, model);
+    own = true;
+  };
+  const read = async <T>(file: string, use: (model: Model) => T): Promise<T | null> => {
+    if (!existsSync(file)) return null;
+    try {
+      return use(await readModelFile(file));
+    } catch (error) {
+      notes.push(`the work in ${file} could not be used, and the run began anew: ${messageOf(error)}`);
+      return null;
+    }
+  };
+  return {
+    notes,
+    async load(fingerprint: string) {
+      const found = await read(checkpoint, (model) => readCheckpoint(model, fingerprint));
+      own ||= found !== null;
+      return found;
+    },
+    save: (state: Checkpoint) => write(checkpoint, checkpointModel(state)),
+    loadLoop: () => read(loop, (model) => model),
+    saveLoop: (model: Model) => write(loop, model),
+    interrupted() {
+      if (own) return `interrupted; the work is in ${path}, and the same command goes on from there`;
+      const earlier = [checkpoint, loop].some((file) => existsSync(file));
+      const kept = earlier ? `, and the work of an earlier run in ${path} is as it was` : "";
+      return `${NOTHING_WRITTEN}, no work saved yet${kept}`;
+    },
   };
 }
 

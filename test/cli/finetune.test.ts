@@ -1,10 +1,13 @@
+import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openWorkFolder } from "../../src/cli/work.ts";
+import { openWorkFolder, workFolderAt } from "../../src/cli/work.ts";
+import type { Checkpoint } from "../../src/finetune/checkpoint.ts";
 import type { FinetuneFiles } from "../../src/report/text.ts";
 import { inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
+import { smallClassifier } from "../support/nets.ts";
 
 const before = process.cwd();
 let folder: string;
@@ -67,6 +70,14 @@ test("text: a row an epoch, with the kept one marked", async () => {
   expect(stdout).toContain("distillation on 54 images, 6 kept apart");
 });
 
+test("--keep last: the last epoch's weights, where the best are those that came in", async () => {
+  const wild = ["--epochs", "2", "--rate", "30", "--json"];
+  const { best_epoch: best } = JSON.parse((await inProcess(command("best.onnx", ...wild))).stdout) as FinetuneFiles;
+  const { stdout } = await inProcess(command("last.onnx", ...wild, "--keep", "last"));
+  expect([best, (JSON.parse(stdout) as FinetuneFiles).best_epoch]).toEqual([0, 2]);
+  expect(Buffer.compare(await readFile("last.onnx"), await readFile("best.onnx"))).not.toBe(0);
+});
+
 test("no smoothing, no decay and no crop can be asked for", async () => {
   const { code } = await inProcess(
     command("zero.onnx", "--epochs", "1", "--smoothing", "0", "--weight-decay", "0.0", "--no-crop"),
@@ -80,6 +91,7 @@ describe("refused, with one line and no work folder", () => {
     ["OUT over the teacher", command("tuned.onnx", "--teacher", "tuned.onnx"), /it is the input tuned\.onnx/],
     ["smoothing of 1", command("no.onnx", "--smoothing", "1"), /smoothing is 1; it must be a number from 0 to below 1/],
     ["too few images", command("no.onnx", "--images", "3"), /3 images are too few to train on/],
+    ["no epoch that could be kept", command("no.onnx", "--keep", "first"), /--keep <which>/],
     ["no number of epochs", command("no.onnx", "--epochs", "0"), /--epochs/],
     [
       "a work folder in a file's place",
@@ -102,22 +114,23 @@ describe("refused, with one line and no work folder", () => {
 describe("interrupted", () => {
   const long = (output: string) => command(output, "--epochs", "40");
 
-  /** Runs until standard error says `when`, then sends as many signals. */
-  async function stopped(args: readonly string[], when: string, signals: number) {
-    let sent = 0;
-    const finished = await lowrank(args, {
-      cwd: folder,
-      onStderr: (text, child) => {
-        while (text.includes(when) && sent < signals) sent += Number(child.kill("SIGINT"));
-      },
-    });
-    expect(sent).toBe(signals);
+  /** Runs until a file is there, then sends a signal. */
+  async function stopped(args: readonly string[], when: string) {
+    let watch: NodeJS.Timeout | undefined;
+    let sent = false;
+    const onStderr = (_: string, child: ChildProcess) => {
+      watch ??= setInterval(() => {
+        if (!sent && existsSync(when)) sent = child.kill("SIGINT");
+      }, 5);
+    };
+    const finished = await lowrank(args, { cwd: folder, onStderr }).finally(() => clearInterval(watch));
+    expect(sent).toBe(true);
     return finished;
   }
 
   test("exit 130, an older OUT as it was; the same command goes on to the same bytes, and cleans up", async () => {
     await writeFile("out.onnx", "older");
-    const { code, stdout, stderr } = await stopped(long("out.onnx"), "epoch 3 of 40", 1);
+    const { code, stdout, stderr } = await stopped(long("out.onnx"), "out.onnx.work/checkpoint.onnx");
     expect([code, stdout]).toEqual([130, ""]);
     expect(stderr).toMatch(
       /^lowrank: interrupted; the work is in out\.onnx\.work, and the same command goes on from there$/m,
@@ -126,9 +139,22 @@ describe("interrupted", () => {
     expect(await readdir("out.onnx.work")).toEqual(["checkpoint.onnx"]);
     const resumed = await inProcess(long("out.onnx"));
     expect(resumed.code).toBe(0);
+    expect(resumed.stderr).toMatch(/^epoch \d+ of 40\.\.\.$/m);
     expect(resumed.stderr).not.toContain("epoch 1 of 40");
     expect((await inProcess(long("alone.onnx"))).code).toBe(0);
     expect(Buffer.compare(await readFile("out.onnx"), await readFile("alone.onnx"))).toBe(0);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test("before anything was saved: says so, and leaves nothing", async () => {
+    const others = process.listeners("SIGINT");
+    const running = inProcess(long("early.onnx"));
+    while (!existsSync("early.onnx.work")) await new Promise((resolve) => setImmediate(resolve));
+    const stop = process.listeners("SIGINT").find((listener) => !others.includes(listener))!;
+    stop("SIGINT");
+    const { code, stderr } = await running;
+    expect(code).toBe(130);
+    expect(stderr).toMatch(/^lowrank: interrupted; nothing was written, no work saved yet$/m);
     expect(await leftovers()).toEqual([]);
   });
 
@@ -150,6 +176,12 @@ describe("interrupted", () => {
 });
 
 describe("the work folder", () => {
+  const checkpoint = (fingerprint: string): Checkpoint => ({
+    ...{ fingerprint, step: 1, lossSum: 2, history: [], best: { epoch: 0, score: -1 } },
+    start: { epoch: 0, loss: null, validation_loss: 1, top1: 0.5 },
+    ...{ state: new Map(), bestWeights: new Map() },
+  });
+
   test("what does not fit into memory comes back from its file, in any order; nothing is left", async () => {
     const work = await openWorkFolder("spill.work");
     const spill = await work.spill();
@@ -164,6 +196,38 @@ describe("the work folder", () => {
     expect(await readdir("spill.work")).toEqual([]);
     await work.leave();
     expect(await leftovers()).toEqual([]);
+  });
+
+  test("what it says of a run that was stopped is true: before it is opened, with nothing in it, and with work", async () => {
+    const folder = workFolderAt("told.work");
+    expect(folder.interrupted()).toBe("interrupted; nothing was written");
+    const first = await folder.open();
+    const none = "interrupted; nothing was written, no work saved yet";
+    expect(folder.interrupted()).toBe(none);
+    await first.save(checkpoint("mine"));
+    const saved = "interrupted; the work is in told.work, and the same command goes on from there";
+    expect(folder.interrupted()).toBe(saved);
+    // The next command, the same or another.
+    const again = workFolderAt("told.work");
+    const second = await again.open();
+    const kept = `${none}, and the work of an earlier run in told.work is as it was`;
+    expect(again.interrupted()).toBe(kept);
+    expect(await second.load("another")).toBeNull();
+    expect(again.interrupted()).toBe(kept);
+    expect(await second.load("mine")).toEqual(checkpoint("mine"));
+    expect(again.interrupted()).toBe(saved);
+    await second.done();
+    const loop = workFolderAt("told.work");
+    await (await loop.open()).saveLoop(smallClassifier());
+    expect(loop.interrupted()).toBe(saved);
+    await (await loop.open()).done();
+  });
+
+  test("its work is marked with the version of the package", async () => {
+    const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+    const work = await openWorkFolder("version.work");
+    expect(work.version).toBe(version);
+    await work.leave();
   });
 
   test("a process that ends at once takes its cache along; what one left that was killed goes when a run is done", async () => {

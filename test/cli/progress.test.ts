@@ -1,5 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { phaseClock, progressLine } from "../../src/cli/progress.ts";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { openProgress, phaseClock, phaseTeller, progressLine } from "../../src/cli/progress.ts";
 
 describe("the live line", () => {
   test("names the phase, counts, and says what is being worked on", () => {
@@ -43,5 +43,45 @@ describe("the time a phase has left", () => {
     expect(left({ phase: "a", done: 0, total: 4 })).toBeNull();
     now = 8000;
     expect(left({ phase: "a", done: 2, total: 4 })).toBeCloseTo(4, 12);
+  });
+});
+
+describe("lines for a log", () => {
+  const epochs = (count: number, layer: string) =>
+    Array.from({ length: count }, (_, i) => `tuning above ${layer}: epoch ${i + 1} of ${count}`);
+
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
+
+  test("what is new is told at once and once, what differs in numbers alone after five seconds", () => {
+    let now = 0;
+    const tells = phaseTeller(() => now);
+    const told = (phases: readonly string[]) => phases.filter((phase) => tells(phase));
+    expect(told(["reading images", "reading images", "scoring"])).toEqual(["reading images", "scoring"]);
+    expect(told(epochs(9, "conv1 (1 of 3)"))).toEqual(["tuning above conv1 (1 of 3): epoch 1 of 9"]);
+    now = 4999;
+    expect(told(epochs(9, "conv2 (2 of 3)"))).toEqual([]);
+    now = 5000;
+    expect(told(epochs(9, "conv2 (2 of 3)"))).toEqual(["tuning above conv2 (2 of 3): epoch 1 of 9"]);
+    expect(told(epochs(9, "fc1 (3 of 3)"))).toEqual(["tuning above fc1 (3 of 3): epoch 1 of 9"]);
+    now = 9999;
+    expect(told(epochs(9, "fc1 (3 of 3)"))).toEqual([]);
+    now = 60_000;
+    expect(told(["reading images", ...epochs(9, "fc1 (3 of 3)").slice(0, 3)])).toEqual([
+      "tuning above fc1 (3 of 3): epoch 2 of 9",
+    ]);
+  });
+
+  test("so it is where standard error is no terminal", () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    const { onProgress } = openProgress("tuning");
+    for (let epoch = 1; epoch <= 20; epoch++) {
+      onProgress({ phase: `epoch ${epoch} of 20`, done: 0, total: 1 });
+      vi.advanceTimersByTime(1000);
+    }
+    expect(write.mock.calls.map(([text]) => text)).toEqual([1, 6, 11, 16].map((epoch) => `epoch ${epoch} of 20...\n`));
   });
 });

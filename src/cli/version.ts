@@ -1,0 +1,7 @@
+// The version of this program, as its package says.
+
+import { readFileSync } from "node:fs";
+
+const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+
+export const VERSION = (JSON.parse(manifest) as { readonly version: string }).version;
