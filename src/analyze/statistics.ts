@@ -23,6 +23,8 @@ export interface LayerStatistics {
   readonly samples: number;
   /** Mean variance of one number of a patch. */
   readonly inputVariance: number;
+  /** Mean patch, length CXY. */
+  readonly inputMean: Float64Array;
 }
 
 export interface StatisticsOptions {
@@ -48,9 +50,9 @@ interface Sums {
   readonly layer: Layer;
   readonly patches: Moments | null;
   readonly outputs: Moments;
-  inputSum: number;
+  /** Of patches, number by number, and of the squares of all their numbers. */
+  readonly inputSum: Float64Array;
   inputSquare: number;
-  inputCount: number;
 }
 
 /** One pass over the calibration images. The result is keyed by the layers' names. */
@@ -63,8 +65,10 @@ export async function collectStatistics(
   control: Control,
 ): Promise<ReadonlyMap<string, LayerStatistics>> {
   const sums = layers.map((layer): Sums => {
-    const patches = options.wantsPatches(layer) ? emptyMoments(patchSize(readerOf(layer))) : null;
-    return { layer, patches, outputs: emptyMoments(layer.shape.F), inputSum: 0, inputSquare: 0, inputCount: 0 };
+    const size = patchSize(readerOf(layer));
+    const patches = options.wantsPatches(layer) ? emptyMoments(size) : null;
+    const outputs = emptyMoments(layer.shape.F);
+    return { layer, patches, outputs, inputSum: new Float64Array(size), inputSquare: 0 };
   });
   const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
   const taps = values.filter((value) => value !== calibration.input);
@@ -93,22 +97,27 @@ async function addBatch(la: Linalg, sum: Sums, at: Activations, images: Int32Arr
   const perImage = Math.ceil(sampleTarget(patchSize(reader)) / count);
   const positions = samplePositions(images, layer.positions, perImage, seedFor(seed, layer.name));
   const patches = readPatches(at[layer.input]!, reader, positions);
-  for (const value of patches.data) {
-    sum.inputSum += value;
-    sum.inputSquare += value * value;
+  for (let start = 0; start < patches.data.length; start += patches.cols) {
+    for (let i = 0; i < patches.cols; i++) {
+      const value = patches.data[start + i]!;
+      sum.inputSum[i]! += value;
+      sum.inputSquare += value * value;
+    }
   }
-  sum.inputCount += patches.data.length;
   if (sum.patches !== null) await addRows(la, sum.patches, patches);
   await addRows(la, sum.outputs, readOutputs(at[layer.output]!, layer.op, layer.shape.F, positions));
 }
 
-function finish(sum: Sums): LayerStatistics {
-  const mean = sum.inputSum / Math.max(1, sum.inputCount);
+function finish({ patches, outputs, inputSum, inputSquare }: Sums): LayerStatistics {
+  const samples = Math.max(1, outputs.count);
+  const numbers = samples * inputSum.length;
+  const mean = inputSum.reduce((sum, value) => sum + value, 0) / numbers;
   return {
-    patches: sum.patches === null ? null : covarianceOf(sum.patches),
-    outputs: covarianceOf(sum.outputs),
-    samples: sum.outputs.count,
-    inputVariance: Math.max(0, sum.inputSquare / Math.max(1, sum.inputCount) - mean * mean),
+    patches: patches === null ? null : covarianceOf(patches),
+    outputs: covarianceOf(outputs),
+    samples: outputs.count,
+    inputVariance: Math.max(0, inputSquare / numbers - mean * mean),
+    inputMean: inputSum.map((sum) => sum / samples),
   };
 }
 

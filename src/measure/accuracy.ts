@@ -7,6 +7,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { type NdArray, openSession, type Session } from "../runtime/session.ts";
+import { divergence, scoreRows } from "./divergence.ts";
 import { type Interval, pairedDifference, wilson } from "./statistics.ts";
 
 export interface EvaluateOptions extends Control {
@@ -156,8 +157,8 @@ function addBatch(
     addDifference(tally, value.data, first[name]?.data, name);
   }
   const name = model.graph.outputs[0]!.name;
-  const scores = scoresOf(outputs[name]!, batch.indices.length);
-  const reference = scoresOf(first[name] ?? outputs[name]!, batch.indices.length);
+  const scores = scoreRows(outputs[name]!, batch.indices.length);
+  const reference = scoreRows(first[name] ?? outputs[name]!, batch.indices.length);
   if (scores === null || reference === null) {
     tally.classes = false;
     return;
@@ -190,31 +191,6 @@ function addDifference(
     tally.difference += (value - reference) ** 2;
     tally.energy += reference ** 2;
   }
-}
-
-/** The scores [n, K] of a classifier's output [n, K] or [n, K, 1, 1]; null for anything else. */
-function scoresOf({ dims, data }: NdArray, n: number): Float32Array | null {
-  const [count, K = 0, ...rest] = dims;
-  if (count !== n || K < 2 || rest.some((dim) => dim !== 1) || !(data instanceof Float32Array)) return null;
-  return data;
-}
-
-/** KL(p || q) of two rows of scores; rows that are probabilities already are taken as they are. */
-function divergence(p: Float32Array, q: Float32Array): number {
-  const [a, b] = [logProbabilities(p), logProbabilities(q)];
-  return Math.max(
-    0,
-    a.reduce((sum, log, k) => sum + (log === Number.NEGATIVE_INFINITY ? 0 : Math.exp(log) * (log - b[k]!)), 0),
-  );
-}
-
-function logProbabilities(row: Float32Array): Float64Array {
-  const sum = row.reduce((total, value) => total + value, 0);
-  if (Math.abs(sum - 1) < 1e-3 && row.every((value) => value >= 0))
-    return Float64Array.from(row, (value) => Math.log(Math.max(value, 1e-12)));
-  const largest = Math.max(...row);
-  const log = largest + Math.log(row.reduce((total, value) => total + Math.exp(value - largest), 0));
-  return Float64Array.from(row, (value) => value - log);
 }
 
 function summarise(tally: Tally, first: Tally, index: number): ModelEvaluation {

@@ -7,6 +7,7 @@ import type { Layer } from "../analyze/layers.ts";
 import type { MethodName, Rank } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { LowrankError } from "../errors.ts";
+import type { Candidate } from "./candidates.ts";
 import { choose, lowestCosts, type Option } from "./choose.ts";
 import type { ScoredLayer } from "./score.ts";
 
@@ -27,11 +28,17 @@ export interface Goals {
 
 /**
  * @param total what the whole original model costs
+ * @param harmOf what a candidate does to the network's answers; harms of different layers are added up
  * @throws LowrankError `unreachable` where no choice meets the goals; the message says what can be had
  */
-export function choosePlan(scored: readonly ScoredLayer[], total: Costs, goals: Goals): Plan {
+export function choosePlan(
+  scored: readonly ScoredLayer[],
+  total: Costs,
+  goals: Goals,
+  harmOf: (candidate: Candidate) => number = ({ error }) => error * error,
+): Plan {
   const open = scored.filter(({ candidates }) => candidates.length > 0);
-  const items = open.map(optionsOf);
+  const items = open.map((each) => optionsOf(each, harmOf));
   const fixed = {
     macs: total.macs - sum(open.map(({ layer }) => layer.macs)),
     params: total.params - sum(open.map(({ layer }) => layer.params)),
@@ -50,9 +57,12 @@ export function choosePlan(scored: readonly ScoredLayer[], total: Costs, goals: 
 }
 
 /** Option 0 leaves the layer as it is; the others are its candidates in order. */
-function optionsOf({ layer, candidates }: ScoredLayer): readonly Option[] {
+function optionsOf({ layer, candidates }: ScoredLayer, harmOf: (candidate: Candidate) => number): readonly Option[] {
   const keep = { harm: 0, costs: [layer.macs, layer.params] };
-  return [keep, ...candidates.map(({ error, macs, params }) => ({ harm: error * error, costs: [macs, params] }))];
+  return [
+    keep,
+    ...candidates.map((candidate) => ({ harm: harmOf(candidate), costs: [candidate.macs, candidate.params] })),
+  ];
 }
 
 function unreachable(items: readonly (readonly Option[])[], total: Costs, fixed: Costs, goals: Goals): LowrankError {

@@ -20,6 +20,8 @@ export interface ScoredLayer {
   readonly layer: Layer;
   readonly candidates: readonly Candidate[];
   readonly decompositions: ReadonlyMap<MethodName, Decomposition>;
+  /** Mean patch of the layer's input, length CXY; null without images. */
+  readonly mean: Float64Array | null;
   /** Why nothing can be tried; null where there are candidates. */
   readonly refused: string | null;
 }
@@ -49,7 +51,7 @@ export async function scoreLayers(
   for (const layer of layers) {
     const refused = layer.refused ?? whyNoMethod(layer, options);
     if (refused === null) open.push(layer);
-    else scored.set(layer.name, { layer, candidates: [], decompositions: new Map(), refused });
+    else scored.set(layer.name, { layer, candidates: [], decompositions: new Map(), mean: null, refused });
   }
   let done = 0;
   for (const group of groups(open, calibration?.batch ?? 0, options)) {
@@ -138,5 +140,5 @@ async function scoreLayer(
     decompositions.set(method.name, decomposition);
     candidates.push(...(await candidatesOf(layer, method, decomposition)));
   }
-  return { layer, candidates, decompositions, refused: null };
+  return { layer, candidates, decompositions, mean: statistics?.inputMean ?? null, refused: null };
 }
