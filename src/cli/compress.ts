@@ -28,7 +28,7 @@ import {
   words,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
-import { openWorkFolder } from "./work.ts";
+import { type FolderToOpen, workFolderAt } from "./work.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly output: string;
@@ -124,22 +124,20 @@ function methodNames(text: string): readonly string[] {
 }
 
 function run(path: string, flags: Flags): Promise<void> {
-  const folder = flags.finetune === undefined ? null : (flags.work ?? `${flags.output}.work`);
+  const folder = flags.finetune === undefined ? null : workFolderAt(flags.work ?? `${flags.output}.work`);
   return runJob({
     title: `compressing ${path}`,
     json: flags.json === true,
     work: (running: Running) => compressFile(path, flags, folder, running),
     text: compressText,
-    ...(folder !== null && {
-      interrupted: `interrupted; the work is in ${folder}, and the same command goes on from there`,
-    }),
+    ...(folder && { interrupted: folder.interrupted }),
   });
 }
 
 async function compressFile(
   path: string,
   flags: Flags,
-  folder: string | null,
+  folder: FolderToOpen | null,
   running: Running,
 ): Promise<CompressReport> {
   checkTuning(flags);
@@ -150,7 +148,7 @@ async function compressFile(
   if (savePlan !== undefined) await checkOutput(savePlan, [...protect, output]);
   const data = flags.data === undefined ? undefined : await openDataset(flags.data);
   const plan = flags.plan === undefined ? undefined : await readText(flags.plan);
-  const work = folder === null ? null : await openWorkFolder(folder);
+  const work = folder === null ? null : await folder.open();
   let stage: Awaited<ReturnType<typeof stageModelFile>> | undefined;
   const reopen = async (model: Compressed["model"]) => {
     stage = await stageModelFile(output, model, { protect, signal: running.signal });

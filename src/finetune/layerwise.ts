@@ -127,9 +127,6 @@ export async function prepareLayerwise(
   options: Omit<TuneOptions, "data" | "teacher" | "indices">,
 ): Promise<{ readonly tuning: Tuning; readonly notes: readonly string[] }> {
   const input = resolveInput(original, options.preprocess ?? {});
-  if (input.info.type !== "float32") {
-    throw new LowrankError("unsupported", "fine-tuning takes a model whose input is float32");
-  }
   const apart = new Set(measured);
   const indices = sample(data, options.images ?? data.size, options.seed ?? 0).filter((index) => !apart.has(index));
   if (indices.length === 0) {
@@ -141,9 +138,9 @@ export async function prepareLayerwise(
   const wanted = labels && data.labels !== null;
   const found = classes === null ? "the model's output is not one score a class" : `the model knows ${classes} classes`;
   const notes = wanted && !fits ? [`tuned towards the original's answers, not the labels of DATA: ${found}`] : [];
-  // Smoothed labels would first of all teach a network that was trained on plain ones to be less sure.
-  const own = { smoothing: 0, ...options, data, indices, ...(!(wanted && fits) && { teacher: original }) };
-  return { tuning: await prepareTuning(original, original, own), notes };
+  const own = { ...options, data, indices, ...(!(wanted && fits) && { teacher: original }) };
+  const tuning = await prepareTuning(original, original, own);
+  return { tuning, notes: [...notes, ...tuning.notes] };
 }
 
 /**
