@@ -1,0 +1,88 @@
+// Times the equal forms of a layer (rewrite/lower.ts) in turn, at its real input size and with what the runtime may make part of
+// it: the activations and poolings that follow. A form replaces another only where the interval of the times' ratio leaves no
+// doubt.
+
+import { node, valueInfo } from "../graph/build.ts";
+import { extract, freshName } from "../graph/edit.ts";
+import type { Dim, Model } from "../graph/model.ts";
+import { inferShapes } from "../graph/shapes.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
+import { applyForm, type FormOptions, formWords, type LayerPart } from "../rewrite/lower.ts";
+import { foldPermutations } from "../rewrite/permutations.ts";
+import { bareChain, sinkConcats } from "../rewrite/sink-concats.ts";
+import { compareLatency, type LatencyOptions } from "./latency.ts";
+
+export interface FormsOptions extends FormOptions, Pick<LatencyOptions, "threads" | "provider" | "seconds" | "now"> {
+  /** Shape of the whole model's input. */
+  readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
+}
+
+export interface FormTime {
+  readonly form: string;
+  readonly median_ms: number;
+  /** How many times faster than the form `than`, and its interval. */
+  readonly than: string;
+  readonly speedup: number;
+  readonly ci95: readonly [number, number];
+}
+
+export interface FastestForm {
+  /** For applyForm; null where the layer has only one. */
+  readonly form: string | null;
+  readonly times: readonly FormTime[];
+}
+
+/** Seconds for each form. */
+const SECONDS = 0.25;
+
+/**
+ * The fastest form of a layer that stands as replaceLayer has put it. Its convolutions are decided one after the other, each with
+ * those before it as they were decided.
+ * @throws LowrankError `runtime`, `interrupted`
+ */
+export async function fastestForm(
+  model: Model,
+  part: LayerPart,
+  options: FormsOptions,
+  control: Control,
+): Promise<FastestForm> {
+  const { inputShapes, zeros = false, seconds = SECONDS, ...timing } = options;
+  const words = formWords(model, part, { zeros });
+  const input = inferShapes(model, inputShapes).get(part.input);
+  const known = input?.shape?.every((dim) => typeof dim === "number");
+  if (!known || words.every(({ length }) => length === 1)) return { form: null, times: [] };
+  let best = words.map(([first]) => first!);
+  const times: FormTime[] = [];
+  for (const [stage, choices] of words.entries()) {
+    if (choices.length === 1) continue;
+    checkInterrupted(control);
+    const forms = choices.map((word) => best.with(stage, word).join("+"));
+    const contenders = forms.map((form) => ({ name: form, model: timedPart(model, part, form, inputShapes) }));
+    const latencies = await compareLatency(contenders, { ...timing, seconds });
+    const others = latencies.slice(1).map(({ name, median_ms, ratio_to_first: { speedup, ci95 } }): FormTime => {
+      return { form: name, median_ms, than: forms[0]!, speedup, ci95 };
+    });
+    times.push(...others);
+    const [winner] = others.filter(({ ci95 }) => ci95[0] > 1).sort((a, b) => b.speedup - a.speedup);
+    if (winner !== undefined) best = winner.form.split("+");
+  }
+  return { form: best.join("+"), times };
+}
+
+/**
+ * The layer in a form, cut out with the activations and poolings after it. Its output is brought down to its means: to copy it
+ * out of the runtime as a whole would take longer than many a layer.
+ */
+function timedPart(model: Model, part: LayerPart, form: string, inputShapes: FormsOptions["inputShapes"]): Model {
+  const shapes = inferShapes(model, inputShapes);
+  const { type = null, shape = null } = shapes.get(part.input) ?? {};
+  const end = bareChain(model.graph, part.output).at(-1)?.outputs[0] ?? part.output;
+  const lowered = sinkConcats(foldPermutations(applyForm(model, part, form)));
+  const cut = extract(lowered, [valueInfo(part.input, type, shape)], [end]);
+  const name = freshName(cut.graph)("means");
+  const means = node("GlobalAveragePool", [end], [name]);
+  return {
+    ...cut,
+    graph: { ...cut.graph, nodes: [...cut.graph.nodes, means], outputs: [valueInfo(name, type, null)] },
+  };
+}
