@@ -45,6 +45,8 @@ interface Problem {
   readonly subspace: number;
   /** |x|^2 of each item. */
   readonly energies: Float64Array;
+  /** Each item's own best centre, as far as it was asked for. */
+  readonly own: Map<number, Matrix>;
 }
 
 /**
@@ -95,7 +97,7 @@ function prepare(la: Linalg, points: Matrix, clusters: number, options: KMeansOp
   rowEnergies(moved).forEach((energy, row) => {
     energies[Math.floor(row / each)]! += energy;
   });
-  const problem: Problem = { la, points: moved, clusters, each, balanced, subspace, energies };
+  const problem: Problem = { la, points: moved, clusters, each, balanced, subspace, energies, own: new Map() };
   return { problem, mean };
 }
 
@@ -271,21 +273,17 @@ function orthonormal(rows: Matrix, width: number): Matrix {
 
 /**
  * Greedy k-means++ (Arthur and Vassilvitskii 2007): items drawn in proportion to their distance from the seeds so far, of a few
- * draws the one that leaves the least. A seed is the mean of the item's points, or the line through them.
+ * draws the one that leaves the least.
  */
 async function plusPlus(problem: Problem, rng: Rng): Promise<Matrix> {
-  const { la, points, clusters, each, subspace, energies } = problem;
+  const { points, clusters, subspace, energies } = problem;
   const draws = 2 + Math.floor(Math.log(clusters));
   const seeds = matrix(clusters, points.cols);
   let left = energies.map(() => 1);
   for (let b = 0; b < clusters; b++) {
     const tried = matrix(b === 0 ? 1 : draws, points.cols);
     for (let t = 0; t < tried.rows; t++) {
-      const item = draw(left, rng);
-      const own = rowsOf(points, item * each, (item + 1) * each);
-      const seed =
-        subspace === 0 ? means(own, 1, () => 0) : each === 1 ? direction(own) : await leadingDirections(la, own, 1);
-      tried.data.set(seed.data, t * points.cols);
+      tried.data.set((await ownCentre(problem, draw(left, rng))).data, t * points.cols);
     }
     const costs = await costsTo(problem, tried, Math.min(1, subspace));
     const after = (t: number) =>
@@ -296,6 +294,17 @@ async function plusPlus(problem: Problem, rng: Rng): Promise<Matrix> {
     left = after(best);
   }
   return seeds;
+}
+
+/** The mean of an item's points, or the line through them. */
+async function ownCentre({ la, points, each, subspace, own }: Problem, item: number): Promise<Matrix> {
+  const known = own.get(item);
+  if (known !== undefined) return known;
+  const rows = rowsOf(points, item * each, (item + 1) * each);
+  const centre =
+    subspace === 0 ? means(rows, 1, () => 0) : each === 1 ? direction(rows) : await leadingDirections(la, rows, 1);
+  own.set(item, centre);
+  return centre;
 }
 
 function direction(point: Matrix): Matrix {
