@@ -84,7 +84,7 @@ const conv: PerImageRule = (call, index) => {
   if (index === 2) return reduceSum(e, g, spatialAxes(y.length));
   if (index !== 1) return null;
   const window = windowOf(call, w.slice(2), x.slice(2));
-  return weightGradient(e, { name: input(call), shape: x }, { name: g, shape: y }, window, true);
+  return weightGradient(e, { name: input(call), shape: x }, { name: g, shape: y }, window, "apart");
 };
 
 /** Rows are images: the weight's gradient is an outer product for each. */

@@ -26,7 +26,8 @@ export async function covariance(la: Linalg, layer: Layer, statistics: LayerStat
   return { name: "covariance", patches, outputGram, outputs: null, alpha: null };
 }
 
-function shrink(sigma: Matrix, scale: number, diagonal: number): Matrix {
+/** scale * sigma + diagonal * I. */
+export function shrink(sigma: Matrix, scale: number, diagonal: number): Matrix {
   const out = { ...sigma, data: sigma.data.map((value) => scale * value) };
   for (let i = 0; i < sigma.rows; i++) out.data[i * sigma.cols + i]! += diagonal;
   return out;

@@ -29,13 +29,15 @@ interface Value {
   readonly shape: readonly number[];
 }
 
+/** What is made of the images' gradients: their sum, the sum of their squares, or nothing. */
+export type Images = "summed" | "squared" | "apart";
+
 /**
  * @param x the input [N, C, ...]
  * @param g the gradient of the output [N, F, ...]
- * @param perImage whether each image's gradient is wanted, in place of their sum
- * @returns the name of the gradient [F, C / group, ...], with N in front where it is for each image
+ * @returns the name of the gradient [F, C / group, ...], with N in front where the images are kept apart
  */
-export function weightGradient(e: Emitter, x: Value, g: Value, window: Window, perImage = false): string {
+export function weightGradient(e: Emitter, x: Value, g: Value, window: Window, images: Images = "summed"): string {
   const [N = 0, C = 0] = x.shape;
   const F = g.shape[1]!;
   const { kernel, group } = window;
@@ -47,12 +49,13 @@ export function weightGradient(e: Emitter, x: Value, g: Value, window: Window, p
   const stacks = stacked(e, split(x, C), split(g, F), window);
   const { ofG, ofX, first, second } = stacks;
   const rows = [(F / group) * first, (C / group) * second] as const;
-  const together = perImage || group > 1 ? 1 : imagesTogether(N, rows[0] * rows[1]);
+  const together = images !== "summed" || group > 1 ? 1 : imagesTogether(N, rows[0] * rows[1]);
   const joined = (name: string, count: number) => joinImages(e, name, [N * group, count, stacks.length], together);
   const product = matmul(e, joined(ofG, rows[0]), swapLast(e, joined(ofX, rows[1]), 3));
   const products = reshape(e, product, [N / together, group, F / group, first, C / group, second]);
-  if (perImage) return reshape(e, transpose(e, products, [0, 1, 2, 4, 3, 5]), [N, F, C / group, ...kernel]);
-  return reshape(e, transpose(e, reduceSum(e, products, [0]), [0, 1, 3, 2, 4]), [F, C / group, ...kernel]);
+  if (images === "apart") return reshape(e, transpose(e, products, [0, 1, 2, 4, 3, 5]), [N, F, C / group, ...kernel]);
+  const sum = reduceSum(e, images === "squared" ? mul(e, products, products) : products, [0]);
+  return reshape(e, transpose(e, sum, [0, 1, 3, 2, 4]), [F, C / group, ...kernel]);
 }
 
 /** Copies of g [images, F first, length] and of x [images, C second, length]; first x second are the places of the kernel. */

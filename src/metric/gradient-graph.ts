@@ -1,0 +1,153 @@
+// The graph that takes vectors at the scores of a batch of images back to the outputs of layers, and makes of each layer's input x
+// and output gradient g what a metric wants. Images do not mix, so that each has its own g; an image's gradient with respect to a
+// weight is d = g x', summed over its positions.
+
+import type { Layer } from "../analyze/layers.ts";
+import { scoresOf } from "../analyze/scores.ts";
+import { createEmitter, type Emitter } from "../autodiff/emit.ts";
+import { blockedWeights, gradient } from "../autodiff/gradient.ts";
+import { LowrankError } from "../errors.ts";
+import { node, valueInfo } from "../graph/build.ts";
+import { freshName, prune } from "../graph/edit.ts";
+import type { Dim, Model, ValueInfo } from "../graph/model.ts";
+import { inNewerOpset } from "../graph/opset.ts";
+import { inferShapes, type Shapes } from "../graph/shapes.ts";
+import { elementCount } from "../graph/tensor.ts";
+
+export interface Value {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** The model's input with the sizes of a batch, images in front. */
+export interface BatchInput extends ValueInfo {
+  readonly shape: readonly number[];
+}
+
+/** A layer in a batch of images. */
+export interface LayerBatch {
+  readonly layer: Layer;
+  readonly images: number;
+  /** The layer's input. */
+  readonly x: Value;
+  /** The gradient at its output. */
+  readonly g: Value;
+}
+
+/** Adds to the graph what is wanted of a layer; the name of its value. */
+export type Wanted = (e: Emitter, batch: LayerBatch) => string;
+
+export interface GradientGraph {
+  readonly model: Model;
+  /** The input that takes the vectors at the scores. */
+  readonly sent: Value;
+  /** The output that holds what is wanted of each layer, by the layer's name. */
+  readonly wanted: ReadonlyMap<string, string>;
+  /** Why nothing can be had of a layer, by its name. */
+  readonly blocked: ReadonlyMap<string, string>;
+}
+
+/** What is wanted of those layers of which it can be had. */
+export function gradientGraph(
+  source: Model,
+  layers: readonly Layer[],
+  input: BatchInput,
+  wanted: Wanted,
+): GradientGraph {
+  const images = input.shape[0]!;
+  const scored = inNewerOpset(scoresOf(source));
+  const given = { [input.name]: input.shape };
+  const shapes = inferShapes(scored, given);
+  const { model, loss, sent } = withVectors(scored, shapes);
+  const blocked = blockedLayers(model, loss, layers, shapes, input);
+  const open = layers.filter(({ name }) => !blocked.has(name));
+  if (open.length === 0) return { model, sent, wanted: new Map(), blocked };
+  const back = gradient(model, loss, [...new Set(open.map(({ output }) => output))], given);
+  const e = createEmitter(back.model.graph, back.model.opsets.get("") ?? 1);
+  const shapeOf = (name: string) => shapes.get(name)!.shape as readonly number[];
+  const made = open.map((layer) => {
+    const x = { name: layer.input, shape: shapeOf(layer.input) };
+    const g = { name: back.names.get(layer.output)!, shape: shapeOf(layer.output) };
+    return [layer.name, wanted(e, { layer, images, x, g })] as const;
+  });
+  return { model: finished(back.model, e, input, made), sent, wanted: new Map(made), blocked };
+}
+
+/** The scores times what is sent: the gradient of that at the scores is what is sent. */
+function withVectors(model: Model, shapes: Shapes) {
+  const { graph } = model;
+  const scores = graph.outputs[0]!.name;
+  const shape = (shapes.get(scores)?.shape ?? []) as readonly number[];
+  const fresh = freshName(graph);
+  const [sent, loss] = [fresh("lowrank_sent"), fresh("lowrank_loss")];
+  const nodes = [...graph.nodes, node("Mul", [scores, sent], [loss], {}, fresh("lowrank_send"))];
+  const inputs = [...graph.inputs, valueInfo(sent, "float32", shape)];
+  const outputs = [valueInfo(loss, "float32", shape)];
+  return { model: { ...model, graph: { ...graph, nodes, inputs, outputs } }, loss, sent: { name: sent, shape } };
+}
+
+function blockedLayers(
+  model: Model,
+  loss: string,
+  layers: readonly Layer[],
+  shapes: Shapes,
+  input: BatchInput,
+): ReadonlyMap<string, string> {
+  const noClasses = whyNoClasses(model.graph.outputs[0]!.shape ?? [], input.shape[0]!);
+  const reasons = layers.map(
+    (layer) => [layer.name, noClasses ?? layer.refused ?? whyMixed(layer, shapes, input.shape[0]!)] as const,
+  );
+  const blocked = new Map(reasons.flatMap(([name, reason]) => (reason === null ? [] : [[name, reason] as const])));
+  const open = layers.filter(({ name }) => !blocked.has(name));
+  const found = blockedOutputs(
+    model,
+    loss,
+    open.map(({ output }) => output),
+    { [input.name]: input.shape },
+  );
+  for (const { name, output } of open) if (found.has(output)) blocked.set(name, found.get(output)!.message);
+  return blocked;
+}
+
+/** Why the scores are not one a class for each image; null where they are. */
+function whyNoClasses(shape: readonly Dim[], images: number): string | null {
+  const [n, classes, ...rest] = shape;
+  if (n === images && typeof classes === "number" && classes > 1 && rest.every((size) => size === 1)) return null;
+  return `the model's output has the shape [${shape}]: gradients start from one score a class, [N, classes]`;
+}
+
+/** Why a layer's gradients cannot be told apart by image; null where they can. */
+function whyMixed({ output, shape: { F }, positions }: Layer, shapes: Shapes, images: number): string | null {
+  const sizes = shapes.get(output)?.shape;
+  if (sizes === undefined) return "the model's first output does not depend on it";
+  const whole = sizes?.every((size) => typeof size === "number") ? elementCount(sizes as readonly number[]) : null;
+  if (sizes?.[0] === images && whole === images * F * positions) return null;
+  return `its output has the shape [${sizes}]: its first axis must be the ${images} images`;
+}
+
+function blockedOutputs(model: Model, loss: string, outputs: readonly string[], given: Record<string, readonly Dim[]>) {
+  if (outputs.length === 0) return new Map<string, LowrankError>();
+  try {
+    return blockedWeights(model, loss, outputs, given);
+  } catch (error) {
+    if (!(error instanceof LowrankError) || error.code !== "unsupported") throw error;
+    return new Map(outputs.map((name) => [name, error] as const));
+  }
+}
+
+/** The model with nothing but what is wanted as outputs, and its sizes fixed. */
+function finished(model: Model, e: Emitter, input: ValueInfo, made: readonly (readonly [string, string])[]): Model {
+  const { graph } = model;
+  const constants = e.constants.map((tensor) => [tensor.name, tensor] as const);
+  return {
+    ...model,
+    graph: prune({
+      ...graph,
+      nodes: [...graph.nodes, ...e.nodes],
+      initializers: new Map([...graph.initializers, ...constants]),
+      inputs: graph.inputs.map((info) => (info.name === input.name ? input : info)),
+      outputs: made.map(([, name]) => valueInfo(name, null, null)),
+      values: new Map(),
+    }),
+  };
+}

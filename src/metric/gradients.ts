@@ -1,0 +1,156 @@
+// Statistics of gradients on calibration images, streamed: for the Mahalanobis metric (Denton et al. 2014, section 3.1) alpha, the
+// root of the sum of squares of each number's gradients; for kfac (Martens and Grosse 2015; Grosse and Martens 2016) the second
+// moment of the gradients at a layer's outputs. All sums over a batch are made inside the graph, so that neither gradients nor
+// activations are brought out.
+
+import type { Calibration } from "../analyze/calibration.ts";
+import type { Layer } from "../analyze/layers.ts";
+import { type Emitter, matmul, mul, reduceSum, reshape, swapLast, transpose } from "../autodiff/emit.ts";
+import { weightGradient } from "../autodiff/rules/conv-weight.ts";
+import type { Window } from "../autodiff/rules/window.ts";
+import { int } from "../graph/build.ts";
+import type { Model } from "../graph/model.ts";
+import { elementCount } from "../graph/tensor.ts";
+import { type Matrix, matrix } from "../linalg/matrix.ts";
+import type { Control } from "../progress.ts";
+import type { NdArray, SessionOptions } from "../runtime/session.ts";
+import type { LayerBatch, Value, Wanted } from "./gradient-graph.ts";
+import { confusable, fisherDraws } from "./score-gradients.ts";
+import { type Streaming, streamGradients } from "./stream-gradients.ts";
+
+export interface LayerGradients {
+  /** For mahalanobis: alpha, F x CXY; null where it was not asked for. */
+  readonly alpha: Float32Array | null;
+  /** For kfac: the mean of g g' over images, draws and positions, F x F; null where it was not asked for. */
+  readonly outputs: Matrix | null;
+  /** Images times labels or draws. */
+  readonly count: number;
+  /** Why there is neither; null where there is. */
+  readonly blocked: string | null;
+}
+
+export interface GradientOptions {
+  readonly metric: "mahalanobis" | "kfac";
+  /** For mahalanobis: h, how many of the most probable other labels to send back from; by default 5. */
+  readonly labels?: number;
+  /** For kfac: how many random vectors to send back for each image; by default 4. */
+  readonly draws?: number;
+  readonly seed: number;
+  readonly session: SessionOptions;
+}
+
+export const LABELS = 5;
+const DRAWS = 4;
+
+/**
+ * One pass forward and one back through the network for each image and each label or draw, for all layers at once. Of a layer
+ * whose gradient cannot be had there is only the reason.
+ * @returns by the layers' names
+ * @throws LowrankError `interrupted`; `bad-data` where there are no images
+ */
+export async function gradientStatistics(
+  model: Model,
+  layers: readonly Layer[],
+  calibration: Calibration,
+  options: GradientOptions,
+  control: Control,
+): Promise<ReadonlyMap<string, LayerGradients>> {
+  const { metric, labels = LABELS, draws = DRAWS, seed, session } = options;
+  const ofWeights = metric === "mahalanobis";
+  const sums = new Map<string, Float32Array | Float64Array>();
+  const streaming: Streaming = {
+    vectors: ofWeights ? confusable(labels) : fisherDraws(draws, seed),
+    wanted: ofWeights ? squaredGradients : outputMoments,
+    take: ({ name }, value) => addTo(sums, name, value),
+    bytes: ofWeights ? weightBytes : outputBytes,
+    session,
+  };
+  const { blocked, count } = await streamGradients(model, layers, calibration, streaming, control);
+  return new Map(
+    layers.map((layer) => {
+      const reason = blocked.get(layer.name) ?? null;
+      const nothing: LayerGradients = { alpha: null, outputs: null, count: 0, blocked: reason };
+      if (reason !== null) return [layer.name, nothing];
+      const sum = sums.get(layer.name)!;
+      if (sum instanceof Float32Array) return [layer.name, { ...nothing, alpha: rooted(sum), count }];
+      return [layer.name, { ...nothing, outputs: mean(sum, layer, count), count }];
+    }),
+  );
+}
+
+/** Squares are added up in float32, as large as the weight itself: nothing cancels in a sum of what is not negative. */
+function addTo(sums: Map<string, Float32Array | Float64Array>, name: string, { data }: NdArray): void {
+  const values = data as Float32Array | Float64Array;
+  const sum = sums.get(name);
+  if (sum === undefined) sums.set(name, values);
+  else for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
+}
+
+function rooted(sum: Float32Array): Float32Array {
+  for (let i = 0; i < sum.length; i++) sum[i] = Math.sqrt(sum[i]!);
+  return sum;
+}
+
+function mean(sum: Float64Array, { shape: { F }, positions }: Layer, count: number): Matrix {
+  return matrix(
+    F,
+    F,
+    Float64Array.from(sum, (value) => value / (count * positions)),
+  );
+}
+
+/** The sum, what a batch adds to it, and that once more on its way out of ONNX Runtime. */
+const SUMS = 3;
+
+function weightBytes({ shape: { F, C, X, Y }, positions }: Layer) {
+  const weight = 4 * F * C * X * Y;
+  // Each image's own gradient and its square; the patches that it is made of.
+  const patches = 4 * positions * (C * X * Y + F);
+  return { fixed: SUMS * weight, perImage: positions === 1 ? 0 : 2 * weight + patches };
+}
+
+function outputBytes({ shape: { F }, positions }: Layer) {
+  return { fixed: SUMS * 8 * F * F, perImage: 3 * 8 * F * positions };
+}
+
+/** The sum over images of d^2, F x CXY. */
+export const squaredGradients: Wanted = (e, batch) => {
+  const { layer, images } = batch;
+  const { F, C, X, Y } = layer.shape;
+  if (isOnePatch(batch)) {
+    // d = g x', so that the sum of its squares is a product of squares.
+    const [g, x] = [reshape(e, batch.g.name, [images, F]), reshape(e, batch.x.name, [images, C * X * Y])];
+    return matmul(e, swapLast(e, mul(e, g, g), 2), mul(e, x, x));
+  }
+  if (layer.op === "Conv") return weightGradient(e, batch.x, batch.g, windowOfLayer(layer), "squared");
+  const d = matmul(e, swapLast(e, rowsOf(e, batch, batch.g, F), 3), rowsOf(e, batch, batch.x, C));
+  return reduceSum(e, mul(e, d, d), [0]);
+};
+
+/** Whether the layer multiplies its weight with the whole of an image's input, once. */
+function isOnePatch({ layer: { positions, shape, geometry }, x }: LayerBatch): boolean {
+  const whole = elementCount(x.shape.slice(1)) === shape.C * shape.X * shape.Y;
+  return positions === 1 && whole && geometry.pads.every((pad) => pad === 0);
+}
+
+/** How the layer's kernel moves. */
+export function windowOfLayer({ geometry }: Layer): Window {
+  const { kernel, strides, dilations, pads, group } = geometry;
+  return { kernel, strides, dilations, begin: pads.slice(0, 2), end: pads.slice(2), group };
+}
+
+/** [N, ..., width] as N x rows x width. */
+const rowsOf = (e: Emitter, { images, layer }: LayerBatch, { name }: Value, width: number) =>
+  reshape(e, name, [images, layer.positions, width]);
+
+/** The sum over images and positions of g g', F x F, in float64. */
+const outputMoments: Wanted = (e, { layer: { op, shape, positions }, images, g }) => {
+  const wide = (name: string) => e.op("Cast", [name], { to: int(11) });
+  if (op !== "Conv") {
+    const rows = wide(reshape(e, g.name, [images * positions, shape.F]));
+    return matmul(e, swapLast(e, rows, 2), rows);
+  }
+  const channels = transpose(e, reshape(e, g.name, [images, shape.F, positions]), [1, 0, 2]);
+  const rows = wide(reshape(e, channels, [shape.F, images * positions]));
+  return matmul(e, rows, swapLast(e, rows, 2));
+};

@@ -1,0 +1,151 @@
+// Runs calibration images through gradient graphs, every vector at every image's scores once. Layers are taken a group at a time
+// and images so many at a time that memory stays bounded; what is left of a batch is filled up with images that nothing is sent
+// back from.
+
+import type { Calibration } from "../analyze/calibration.ts";
+import type { Layer } from "../analyze/layers.ts";
+import { activationBytes } from "../analyze/statistics.ts";
+import { LowrankError } from "../errors.ts";
+import type { Model } from "../graph/model.ts";
+import { elementCount } from "../graph/tensor.ts";
+import { type Control, checkInterrupted } from "../progress.ts";
+import { float32, type NdArray, type SessionOptions, withSession } from "../runtime/session.ts";
+import { type BatchInput, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
+import { type ScoreGradients, scoreGradients, type Vectors } from "./score-gradients.ts";
+
+export interface Streaming {
+  /** What is sent back for each image. */
+  readonly vectors: Vectors;
+  /** What is made of each layer in each batch, and what is done with it. */
+  readonly wanted: Wanted;
+  readonly take: (layer: Layer, value: NdArray) => void;
+  /** Bytes that a layer takes, whatever the batch, and those for one image on top of its activations. */
+  readonly bytes: (layer: Layer) => { readonly fixed: number; readonly perImage: number };
+  readonly session: SessionOptions;
+}
+
+export interface Streamed {
+  /** Why nothing was had of a layer, by its name. */
+  readonly blocked: ReadonlyMap<string, string>;
+  /** Images times vectors. */
+  readonly count: number;
+}
+
+/** What layers of one group hold, and what one batch takes, at most. */
+const GROUP_BYTES = 512 * 2 ** 20;
+const BATCH_BYTES = 256 * 2 ** 20;
+
+/** Values of a layer's size that one image leaves in memory: its input and output, and the gradients of both. */
+const COPIES = 4;
+
+/** The calibration's images once for each vector. */
+export async function streamGradients(
+  model: Model,
+  layers: readonly Layer[],
+  calibration: Calibration,
+  streaming: Streaming,
+  control: Control,
+): Promise<Streamed> {
+  const blocked = new Map<string, string>();
+  const image = await imageInfo(calibration);
+  const parts = groups(layers, streaming);
+  let sent: ScoreGradients | null = null;
+  let done = 0;
+  const total = parts.length * calibration.count;
+  const progress = () => control.onProgress?.({ phase: "gradients", done, total });
+  for (const group of parts) {
+    progress();
+    const images = fixedBatch(model, calibration.input) ?? batchSize(layers, group, calibration.batch, streaming);
+    const input: BatchInput = { ...image, shape: [images, ...image.shape.slice(1)] };
+    const graph = gradientGraph(model, group, input, streaming.wanted);
+    for (const [name, reason] of graph.blocked) blocked.set(name, reason);
+    if (graph.wanted.size === 0) continue;
+    sent ??= await scoreGradients(model, calibration, streaming.vectors, streaming.session, control);
+    await runGroup(graph, group, calibration, sent, streaming, control, (count) => {
+      done += count;
+      progress();
+    });
+  }
+  return { blocked, count: sent === null ? 0 : sent.byImage.size * sent.passes };
+}
+
+/** The model's input as the calibration's batches have it. */
+async function imageInfo(calibration: Calibration): Promise<BatchInput> {
+  for await (const { input } of calibration.batches()) {
+    return { name: calibration.input, type: input.type, shape: input.dims };
+  }
+  throw new LowrankError("bad-data", "there are no calibration images");
+}
+
+function fixedBatch({ graph }: Model, input: string): number | null {
+  const size = graph.inputs.find(({ name }) => name === input)?.shape?.[0];
+  return typeof size === "number" ? size : null;
+}
+
+/** As many images as fit, and no more than the calibration gives at once. */
+function batchSize(layers: readonly Layer[], group: readonly Layer[], most: number, { bytes }: Streaming): number {
+  const activations = layers.reduce((sum, layer) => sum + activationBytes(layer), 0);
+  const largest = group.reduce((max, layer) => Math.max(max, bytes(layer).perImage), 0);
+  return Math.max(1, Math.min(most, Math.floor(BATCH_BYTES / (COPIES * activations + largest))));
+}
+
+function groups(layers: readonly Layer[], { bytes }: Streaming): readonly (readonly Layer[])[] {
+  const out: Layer[][] = [];
+  let held = Number.POSITIVE_INFINITY;
+  for (const layer of layers) {
+    const { fixed } = bytes(layer);
+    if (held + fixed > GROUP_BYTES) {
+      out.push([]);
+      held = 0;
+    }
+    out.at(-1)!.push(layer);
+    held += fixed;
+  }
+  return out;
+}
+
+async function runGroup(
+  { model, sent: { name, shape }, wanted }: GradientGraph,
+  group: readonly Layer[],
+  calibration: Calibration,
+  sent: ScoreGradients,
+  { take, session }: Streaming,
+  control: Control,
+  progress: (images: number) => void,
+): Promise<void> {
+  const size = shape[0]!;
+  // The values of a walk back live at different times, as in a training step.
+  await withSession(model, { ...session, memoryPattern: false }, async (running) => {
+    for await (const { input, indices } of calibration.batches()) {
+      for (let from = 0; from < indices.length; from += size) {
+        const images = indices.subarray(from, from + size);
+        const feeds = { [calibration.input]: imagesFrom(input, from, size) };
+        for (let pass = 0; pass < sent.passes; pass++) {
+          checkInterrupted(control);
+          const made = await running.run({ ...feeds, [name]: float32(shape, vectorsOf(sent, images, pass, size)) });
+          for (const layer of group) if (wanted.has(layer.name)) take(layer, made[wanted.get(layer.name)!]!);
+        }
+        progress(images.length);
+      }
+    }
+  });
+}
+
+/** Exactly `size` images of a batch, the last one again where there are not so many. */
+function imagesFrom({ type, dims: [n = 0, ...rest], data }: NdArray, from: number, size: number): NdArray {
+  const each = elementCount(rest);
+  const view = (image: number, count: number) => data.subarray(image * each, (image + count) * each);
+  if (from + size <= n) return { type, dims: [size, ...rest], data: view(from, size) };
+  const filled = new (data.constructor as Float32ArrayConstructor)(size * each);
+  for (let i = 0; i < size; i++) filled.set(view(Math.min(from + i, n - 1), 1) as Float32Array, i * each);
+  return { type, dims: [size, ...rest], data: filled };
+}
+
+/** One vector for each image, and zeros where there is no image. */
+function vectorsOf({ classes, byImage }: ScoreGradients, images: Int32Array, pass: number, size: number): Float32Array {
+  const out = new Float32Array(size * classes);
+  for (const [i, image] of images.entries()) {
+    out.set(byImage.get(image)!.subarray(pass * classes, (pass + 1) * classes), i * classes);
+  }
+  return out;
+}
