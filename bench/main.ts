@@ -2,6 +2,8 @@
 
 import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
+import { firstLayerBench } from "./first-layer.ts";
+import { formsBench } from "./forms.ts";
 import type { BenchResult } from "./result.ts";
 import { trainBench } from "./train.ts";
 import { weightGradientBench } from "./weight-gradient.ts";
@@ -14,6 +16,11 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
     },
     compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
     "weight-gradient": { about: "ways to the weight gradient of a convolution, in turn", run: weightGradientBench },
+    "first-layer": {
+      about: "the lowerings of a monochromatic first layer, against the original",
+      run: firstLayerBench,
+    },
+    forms: { about: "equal ONNX forms of factors, in turn", run: formsBench },
     train: { about: "images a second of a training step, against PyTorch (needs ../shared)", run: trainBench },
   };
 

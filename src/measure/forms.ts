@@ -69,20 +69,19 @@ export async function fastestForm(
   return { form: best.join("+"), times };
 }
 
-/**
- * The layer in a form, cut out with the activations and poolings after it. Its output is brought down to its means: to copy it
- * out of the runtime as a whole would take longer than many a layer.
- */
+/** The layer in a form, cut out with the activations and poolings after it. */
 function timedPart(model: Model, part: LayerPart, form: string, inputShapes: FormsOptions["inputShapes"]): Model {
   const shapes = inferShapes(model, inputShapes);
   const { type = null, shape = null } = shapes.get(part.input) ?? {};
   const end = bareChain(model.graph, part.output).at(-1)?.outputs[0] ?? part.output;
   const lowered = sinkConcats(foldPermutations(applyForm(model, part, form)));
-  const cut = extract(lowered, [valueInfo(part.input, type, shape)], [end]);
-  const name = freshName(cut.graph)("means");
-  const means = node("GlobalAveragePool", [end], [name]);
-  return {
-    ...cut,
-    graph: { ...cut.graph, nodes: [...cut.graph.nodes, means], outputs: [valueInfo(name, type, null)] },
-  };
+  return meansOf(extract(lowered, [valueInfo(part.input, type, shape)], [end]));
+}
+
+/** A model's first output [N, C, H, W] brought down to its means: to copy it out whole would take longer than many a layer. */
+export function meansOf(model: Model): Model {
+  const { graph } = model;
+  const name = freshName(graph)("means");
+  const means = node("GlobalAveragePool", [graph.outputs[0]!.name], [name]);
+  return { ...model, graph: { ...graph, nodes: [...graph.nodes, means], outputs: [valueInfo(name, null, null)] } };
 }

@@ -55,13 +55,13 @@ export function formWords(
   return layerStages(model.graph, part).map(({ weight, group, outputs, inputs }) => {
     if (group === 1) return ["dense"];
     const words = ["grouped"];
-    if (inputs === 1 && outputs > 1 && outputs <= MOST_REPEATS) words.push("repeated");
-    if (outputs >= LEAST_OUTPUTS && group <= MOST_SPLITS) words.push(`split${group}`);
-    if (!zeros) return words;
-    const full = fullSplit(group, outputs);
-    if (full !== null) words.push(`split${full}`);
-    if (elementCount(weight.dims.slice(2)) === 1 && inputs > 1) words.push("dense");
-    return words;
+    const point = elementCount(weight.dims.slice(2)) === 1;
+    if (inputs > 1) return zeros && point ? [...words, "dense"] : words;
+    if (outputs > 1 && outputs <= MOST_REPEATS) words.push("repeated");
+    if (outputs < LEAST_OUTPUTS) return words;
+    if (group <= MOST_SPLITS) words.push(`split${group}`);
+    const full = zeros ? fullSplit(group, outputs) : null;
+    return full === null ? words : [...words, `split${full}`];
   });
 }
 

@@ -4,6 +4,7 @@ import { int, intAttribute, ints } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, openLinalg } from "../../src/linalg/products.ts";
+import { random } from "../../src/linalg/random.ts";
 import { finish } from "../../src/rewrite/finish.ts";
 import { applyForm, formWords } from "../../src/rewrite/lower.ts";
 import { foldPermutations } from "../../src/rewrite/permutations.ts";
@@ -87,6 +88,31 @@ test("the words of each convolution, those with zeros only where asked for", () 
   const output = chain.conv(chain.conv("x", [12, 8, 1, 1]), [96, 1, 3, 3], { group: 12 });
   const colours = formWords(chain.model([output]), { input: "x", output }, { zeros: true });
   expect(colours).toEqual([["dense"], ["grouped", "repeated", "split12", "split6"]]);
+});
+
+test("random layers of random forms keep the outputs", async () => {
+  const la = openLinalg({});
+  for (let seed = 1; seed <= 12; seed++) {
+    const rng = random(seed);
+    const pick = <T>(list: readonly T[]): T => list[Math.floor(list.length * rng())]!;
+    const [G, H, K] = [pick([1, 2, 4]), pick([1, 2, 3]), pick([2, 3, 4])];
+    const [narrow, wide] = [G * K, G * K * H];
+    const chain = newChain();
+    const first = chain.op("Relu", [chain.conv("x", [8, 8, 1, 1])]);
+    const sorted = rng() < 0.5 ? chain.gather(first, order(8, seed)) : first;
+    const a = chain.conv(sorted, [narrow, 8 / G, 1, 1], { group: G, biased: false });
+    const b = chain.conv(a, [wide, 1, 3, 3], { group: narrow, stride: pick([1, 2]), biased: rng() < 0.5 });
+    const c = chain.conv(chain.gather(b, order(wide, seed)), [6 * H, wide / H, 1, 1], { group: H });
+    const output = chain.gather(c, order(6 * H, seed));
+    const last = chain.conv(chain.op("Relu", [output]), [3, 6 * H, 1, 1]);
+    const model = chain.model([last], ["N", 8, 9, 7]);
+    const word = (group: number, others: readonly string[]) =>
+      group === 1 ? "dense" : pick(["grouped", "dense", ...others]);
+    const middle = word(narrow, H > 1 ? ["repeated", `split${narrow}`] : [`split${narrow}`]);
+    const form = [word(G, [`split${G}`]), middle, word(H, [`split${H}`])].join("+");
+    await expectSame(model, await finish(la, applyForm(model, { input: first, output }, form)), DIMS);
+  }
+  await closeLinalg(la);
 });
 
 test("forms without zeros cost what the factors cost", () => {
