@@ -111,7 +111,11 @@ export async function normalEquations(
     patches === null
       ? await gram(la, features, "rows")
       : await matmul(la, await matmul(la, features, patches), features, { transB: true });
-  const cross = await matmul(la, features, weighted, { transB: true });
+  return scaledEquations(square, await matmul(la, features, weighted, { transB: true }));
+}
+
+/** The equations of features scaled to unit length, from B M B' and B M W', which are given up. */
+export function scaledEquations(square: Matrix, cross: Matrix): NormalEquations {
   const n = square.rows;
   const scale = Float64Array.from({ length: n }, (_, i) => Math.sqrt(Math.max(0, square.data[i * n + i]!)) || 1);
   for (let i = 0; i < n; i++) {
@@ -121,17 +125,37 @@ export async function normalEquations(
   return { square, cross, scale };
 }
 
-/** @param energy ||W M^{1/2}||^2 */
-export async function nestedFrom(
-  la: Linalg,
-  energy: number,
-  { square, cross, scale }: NormalEquations,
-): Promise<NestedLastStages> {
-  const n = square.rows;
-  const F = cross.cols;
+/** The equations of some of the features, in the order given. */
+export function selected({ square, cross, scale }: NormalEquations, features: readonly number[]): NormalEquations {
+  const n = features.length;
+  const part: NormalEquations = {
+    square: matrix(n, n),
+    cross: matrix(n, cross.cols),
+    scale: Float64Array.from(features, (i) => scale[i]!),
+  };
+  for (let i = 0; i < n; i++) {
+    const from = features[i]!;
+    for (let j = 0; j < n; j++) part.square.data[i * n + j] = square.data[from * square.cols + features[j]!]!;
+    part.cross.data.set(cross.data.subarray(from * cross.cols, (from + 1) * cross.cols), i * cross.cols);
+  }
+  return part;
+}
+
+/** Z = L L', and L^-1 B M W' (n x F), whose rows add up what each further feature explains of the weight. */
+export interface Explained {
+  readonly lower: Matrix;
+  readonly explained: Matrix;
+}
+
+export async function explain(la: Linalg, { square, cross }: NormalEquations): Promise<Explained> {
   const lower = await choleskyWithRidge(la, square);
-  // The rows of L^-1 B M W' add up what each further feature explains.
-  const explained = await solveLower(la, lower, cross);
+  return { lower, explained: await solveLower(la, lower, cross) };
+}
+
+/** @param energy ||W M^{1/2}||^2 */
+export async function nestedFrom(la: Linalg, energy: number, equations: NormalEquations): Promise<NestedLastStages> {
+  const { lower, explained } = await explain(la, equations);
+  const [n, F] = [explained.rows, explained.cols];
   const errors = new Float64Array(n + 1);
   let left = energy;
   for (let i = 0; i <= n; i++) {
@@ -142,7 +166,7 @@ export async function nestedFrom(
     errors,
     async cut(count) {
       const solution = await solveUpper(la, leadingBlock(lower, count), rowsOf(explained, 0, count));
-      return unscaled(solution, scale);
+      return unscaled(solution, equations.scale);
     },
   };
 }
@@ -161,7 +185,7 @@ async function choleskyWithRidge(la: Linalg, square: Matrix): Promise<Matrix> {
 export const relative = (left: number, energy: number): number =>
   energy > 0 ? Math.sqrt(Math.min(1, Math.max(0, left) / energy)) : 0;
 
-function leadingBlock(square: Matrix, n: number): Matrix {
+export function leadingBlock(square: Matrix, n: number): Matrix {
   const out = matrix(n, n);
   for (let i = 0; i < n; i++) out.data.set(square.data.subarray(i * square.cols, i * square.cols + n), i * n);
   return out;
