@@ -17,3 +17,4 @@ export type { Control, Progress } from "./progress.ts";
 export { type Inspection, type InspectOptions, inspect } from "./report/inspect.ts";
 export type { CompressReport } from "./report/report.ts";
 export { formatPlan, type Plan } from "./search/plan.ts";
+export type { Goals } from "./search/promise.ts";

@@ -29,7 +29,7 @@ test("meets the budget, and everything it reports is true of the written file", 
   expect(counted.macs).toBeLessThanOrEqual(0.6 * report.macs.before);
   expect(plan.size).toBeGreaterThan(0);
   expect(report.folded).toBe(2);
-  expect(report.images).toEqual({ calibration: 48, measured: 16, skipped: 0 });
+  expect(report.images).toEqual({ calibration: 48, choice: 0, measured: 16, skipped: 0 });
   const macs = report.layers.reduce((sum, layer) => sum + layer.macs_after, 0);
   expect(macs).toBe(counted.macs);
   expect(report.accuracy).not.toBeNull();
@@ -149,7 +149,7 @@ test("a model that fixes its batch size uses as many images as fill batches", as
     },
   };
   const { report } = await compress(fixed, base);
-  expect(report.images).toEqual({ calibration: 45, measured: 16, skipped: 0 });
+  expect(report.images).toEqual({ calibration: 45, choice: 0, measured: 16, skipped: 0 });
   expect(report.latency.batch).toBe(5);
   expect(report.agreement).toBeGreaterThan(0.5);
   await expect(compress(fixed, { ...base, images: 4 })).rejects.toThrow(

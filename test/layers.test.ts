@@ -9,6 +9,7 @@ import { expect, test } from "vitest";
 const ORDER = [
   "errors.ts",
   "progress.ts",
+  "memo.ts",
   "graph",
   "onnx",
   "runtime",
@@ -24,6 +25,7 @@ const ORDER = [
   "finetune",
   "report",
   "reproduce",
+  "pipeline",
   "compress.ts",
   "index.ts",
   "cli",

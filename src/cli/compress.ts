@@ -1,7 +1,7 @@
 // lowrank compress MODEL -o OUT: the whole pipeline on files. The result is staged beside OUT, read back, measured, and
 // moved into its place only when all has gone well.
 
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDataset, stageModelFile, writeAtomically } from "#platform";
 import { METHOD_NAMES, methodsNamed } from "../approximate/methods.ts";
 import { type Compressed, compress } from "../compress.ts";
@@ -33,6 +33,8 @@ import { type FolderToOpen, workFolderAt } from "./work.ts";
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly output: string;
   readonly data?: string;
+  readonly maxDrop?: number;
+  readonly speed?: number;
   readonly macs?: number;
   readonly params?: number;
   readonly methods?: readonly string[];
@@ -53,7 +55,8 @@ export function addCompress(program: Command): void {
     .summary("make a model smaller and faster")
     .description(
       "Writes a smaller, faster model that answers the same, and says what was gained and lost.\n" +
-        "Say what you want with --macs, --params or both, or carry out a plan with --plan.",
+        "Say what must hold: --max-drop gives the fastest model that keeps it, --speed, --macs and --params the most accurate, " +
+        "several together all of them; or carry out a plan with --plan.",
     )
     .argument("<model>", "an .onnx file", fileName)
     .requiredOption("-o, --output <file>", "the compressed .onnx file; may not be the input", fileName);
@@ -64,6 +67,10 @@ export function addCompress(program: Command): void {
     .addHelpText(
       "after",
       examples([
+        [
+          "lowrank compress model.onnx -o small.onnx --data photos/ --max-drop 1",
+          "the fastest that loses 1 point at most",
+        ],
         ["lowrank compress model.onnx -o small.onnx --data photos/ --macs 0.5", "half the MACs"],
         [
           "lowrank compress model.onnx -o small.onnx --macs 0.7 --save-plan plan.json",
@@ -80,13 +87,19 @@ export function addCompress(program: Command): void {
 }
 
 function addGoals(command: Command): void {
-  const exclusive = ["macs", "params", "methods"];
+  const exclusive = ["maxDrop", "speed", "macs", "params", "methods"];
   command
     .option(
       "--data <data>",
       "images like those the model was trained on: a folder, an .npz or IDX files; labels for the report and for tuning",
       fileName,
     )
+    .option(
+      "--max-drop <points>",
+      "lose at most so many points of top-1, without labels of agreement with the original; as fast as can be",
+      points,
+    )
+    .option("--speed <times>", "be at least so many times as fast, measured", times)
     .option("--macs <share>", "at most this share of the original's MACs, such as 0.5 or 50%", share)
     .option("--params <share>", "at most this share of the original's parameters", share)
     .option("--methods <a,b>", `methods that may be used (default: all: ${METHOD_NAMES.join(", ")})`, methodNames)
@@ -99,7 +112,11 @@ function addGoals(command: Command): void {
         .conflicts(exclusive),
     )
     .option("--save-plan <file>", "write the plan, to be edited and used with --plan", fileName)
-    .option("--images <n>", "how many of DATA to use, a seeded sample (default: 1024, to tune all)", whole(1))
+    .option(
+      "--images <n>",
+      "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144, to tune all)",
+      whole(1),
+    )
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0));
 }
 
@@ -112,8 +129,21 @@ function addTuning(command: Command): void {
     )
     .option("--joint <share>", "share of these epochs for all weights at the end, 0 to 1 (default: 0.5)", shareOrNone)
     .option("--no-labels", "tune towards the original's answers even where there are labels")
-    .option("--work <dir>", "where an interrupted tuning is kept (default: OUT.work)", fileName);
+    .option("--work <dir>", "where an interrupted run is kept, to go on from (default: OUT.work)", fileName);
 }
+
+/** A number of points, 0 to 100; a sign of per cent is no matter. */
+const points = (text: string): number => {
+  const value = /^0+(\.0*)?%?$/.test(text) ? 0 : positive(text.replace(/%$/, ""));
+  if (value > 100) throw new InvalidArgumentError("It must be from 0 to 100.");
+  return value;
+};
+
+const times = (text: string): number => {
+  const value = positive(text.replace(/x$/, ""));
+  if (value < 1) throw new InvalidArgumentError("It must be 1 or more.");
+  return value;
+};
 
 const shareOrNone = (text: string): number => (/^0+(\.0*)?%?$/.test(text) ? 0 : share(text));
 
@@ -124,7 +154,8 @@ function methodNames(text: string): readonly string[] {
 }
 
 function run(path: string, flags: Flags): Promise<void> {
-  const folder = flags.finetune === undefined ? null : workFolderAt(flags.work ?? `${flags.output}.work`);
+  const long = [flags.finetune, flags.maxDrop, flags.speed, flags.work].some((flag) => flag !== undefined);
+  const folder = long ? workFolderAt(flags.work ?? `${flags.output}.work`) : null;
   return runJob({
     title: `compressing ${path}`,
     json: flags.json === true,
@@ -151,12 +182,14 @@ async function compressFile(
   const work = folder === null ? null : await folder.open();
   let stage: Awaited<ReturnType<typeof stageModelFile>> | undefined;
   const reopen = async (model: Compressed["model"]) => {
+    await stage?.discard();
     stage = await stageModelFile(output, model, { protect, signal: running.signal });
     return readModel(stage.path);
   };
   try {
     const names = { input: path, output };
-    const given = { ...(data && { data }), ...(plan !== undefined && { plan }), ...(work && { work }) };
+    const kept = work && { work, memo: work.memo };
+    const given = { ...(data && { data }), ...(plan !== undefined && { plan }), ...kept };
     const settings = { ...compressOptions(flags), ...given, ...running };
     const result = await compress(source.model, { ...settings, names, inputBytes: source.bytes, reopen });
     if (savePlan !== undefined)
@@ -172,9 +205,9 @@ async function compressFile(
 }
 
 /** Flags that say how to tune make no sense alone. */
-function checkTuning({ finetune, joint, labels, work, data }: Flags): void {
+function checkTuning({ finetune, joint, labels, data }: Flags): void {
   if (finetune !== undefined && data === undefined) throw new LowrankError("bad-option", "--finetune needs --data");
-  const given = { "--joint": joint !== undefined, "--no-labels": !labels, "--work": work !== undefined };
+  const given = { "--joint": joint !== undefined, "--no-labels": !labels };
   const [alone] = Object.entries(given).find(([, is]) => is) ?? [];
   if (finetune === undefined && alone !== undefined) {
     throw new LowrankError("bad-option", `${alone} says how to tune: give --finetune EPOCHS as well`);
@@ -183,8 +216,24 @@ function checkTuning({ finetune, joint, labels, work, data }: Flags): void {
 
 /** The flags that are the library's options by the same names. */
 function compressOptions(flags: Flags) {
-  const { macs, params, methods, metric, images, seed, threads, batch, provider, finetune, joint, labels } = flags;
-  const all = { macs, params, methods, metric, images, seed, threads, batch, provider, finetune, joint, labels };
+  const { maxDrop, speed, macs, params, methods, metric } = flags;
+  const { images, seed, threads, batch, provider, finetune, joint, labels } = flags;
+  const all = {
+    maxDrop,
+    speed,
+    macs,
+    params,
+    methods,
+    metric,
+    images,
+    seed,
+    threads,
+    batch,
+    provider,
+    finetune,
+    joint,
+    labels,
+  };
   const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Partial<
     typeof all
   >;

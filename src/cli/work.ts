@@ -11,10 +11,14 @@ import { type Checkpoint, checkpointModel, readCheckpoint } from "../finetune/ch
 import type { LoopFolder } from "../finetune/layerwise.ts";
 import type { Spill } from "../finetune/store.ts";
 import type { Model } from "../graph/model.ts";
+import type { Memo } from "../memo.ts";
+import { fileMemo } from "./memo.ts";
 import { NOTHING_WRITTEN } from "./run.ts";
 import { VERSION } from "./version.ts";
 
 export interface OpenWorkFolder extends LoopFolder {
+  /** What a search has found out so far. */
+  readonly memo: Memo;
   /** What was found amiss, one sentence each. */
   readonly notes: readonly string[];
   /** What to say of a run that was stopped: whether it can be gone on with. */
@@ -46,6 +50,7 @@ export function workFolderAt(path: string): FolderToOpen {
 
 const CHECKPOINT = "checkpoint.onnx";
 const LOOP = "layers.onnx";
+const RESULTS = "results.jsonl";
 const CACHE = "lowrank-cache-";
 
 /** @throws LowrankError `bad-option` where the folder cannot be made */
@@ -53,15 +58,17 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw new LowrankError("bad-option", `cannot make the work folder ${path}: ${reason(error)}`, { file: path });
   });
+  const memo = await fileMemo(join(path, RESULTS));
   const leave = async () => rmdir(path).catch(() => undefined);
   return {
     version: VERSION,
+    memo,
     ...savedWork(path),
     spill: () => openSpill(path),
     async done() {
       // Caches only where an earlier run was killed outright.
       const caches = (await readdir(path)).filter((name) => name.startsWith(CACHE));
-      for (const name of [...[CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]), ...caches]) {
+      for (const name of [RESULTS, ...[CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]), ...caches]) {
         await rm(join(path, name), { recursive: true, force: true });
       }
       await leave();
@@ -101,7 +108,7 @@ function savedWork(path: string) {
     saveLoop: (model: Model) => write(loop, model),
     interrupted() {
       if (own) return `interrupted; the work is in ${path}, and the same command goes on from there`;
-      const earlier = [checkpoint, loop].some((file) => existsSync(file));
+      const earlier = [checkpoint, loop, join(path, RESULTS)].some((file) => existsSync(file));
       const kept = earlier ? `, and the work of an earlier run in ${path} is as it was` : "";
       return `${NOTHING_WRITTEN}, no work saved yet${kept}`;
     },

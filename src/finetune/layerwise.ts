@@ -19,7 +19,7 @@ import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startPassages } from "../rewrite/refit.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import type { Plan } from "../search/plan.ts";
+import type { Choice, Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
 import { weightsToTrain } from "./finetune.ts";
 import {
@@ -72,7 +72,7 @@ export interface Layerwise {
   readonly calibration: Calibration;
   readonly tuning: Tuning;
   /** Takes a layer apart anew whose weight has been tuned; its inputs are those in `model`. */
-  readonly score: (model: Model, layer: Layer) => Promise<ScoredLayer>;
+  readonly score: (model: Model, layer: Layer, choice: Choice) => Promise<ScoredLayer>;
 }
 
 export interface LayerwiseResult {
@@ -241,7 +241,7 @@ async function approximate(
   const now = layerIn(model, layer, tuning);
   const own = target === original ? { ...layer, node: now.node } : now;
   const { decompositions } =
-    target === original ? scored.find((each) => each.layer === layer)! : await score(model, own);
+    target === original ? scored.find((each) => each.layer === layer)! : await score(model, own, plan.get(layer.name)!);
   const factors = await decompositions.get(method)!.cut(rank);
   const replaced = await approximateLayer(
     la,

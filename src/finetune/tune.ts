@@ -9,6 +9,7 @@ import type { Preprocess, PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model, ValueInfo } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
+import { digest } from "../memo.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -295,13 +296,9 @@ export async function fingerprintOf(
 ): Promise<string> {
   const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
   const names = [...images, ...validation].map((index) => data.name(index));
-  const parts = [
+  return digest([
     encodeModel(model),
     ...(teacher ? [encodeModel(teacher)] : []),
-    new TextEncoder().encode(JSON.stringify([work?.version ?? null, plain, loss, ...settings, names])),
-  ];
-  const digests = await Promise.all(parts.map((part) => crypto.subtle.digest("SHA-256", part)));
-  const joined = new Uint8Array(digests.flatMap((digest) => [...new Uint8Array(digest)]));
-  const whole = new Uint8Array(await crypto.subtle.digest("SHA-256", joined));
-  return Array.from(whole, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
+  ]);
 }

@@ -9,8 +9,17 @@ import type { Latency } from "../measure/latency.ts";
 import type { LayerTime } from "../measure/layers.ts";
 import type { Refit } from "../rewrite/approximate-layer.ts";
 import { type Plan, plainRank } from "../search/plan.ts";
+import type { Found, Goals, Trial } from "../search/promise.ts";
 import type { ScoredLayer } from "../search/score.ts";
-import type { AccuracyReport, CompressReport, FinetuningReport, LatencyReport, LayerReport } from "./report.ts";
+import type {
+  AccuracyReport,
+  CompressReport,
+  FinetuningReport,
+  LatencyReport,
+  LayerReport,
+  PromiseReport,
+  TrialReport,
+} from "./report.ts";
 
 /** What a run found; models as counted, not as planned. */
 export interface Run {
@@ -26,7 +35,10 @@ export interface Run {
   readonly latency: readonly Latency[];
   readonly layerTimes: ReadonlyMap<string, LayerTime>;
   readonly evaluation: Evaluation | null;
-  readonly images: { readonly calibration: number; readonly measured: number; readonly skipped: number };
+  /** Null where a plan was given. */
+  readonly search: Found | null;
+  readonly goals: Goals;
+  readonly images: CompressReport["images"];
   readonly batch: number;
   readonly threads: number | null;
   readonly notes: readonly string[];
@@ -57,6 +69,7 @@ export function describe(run: Run): CompressReport {
     agreement: pair?.agreement ?? null,
     agreement_ci95: pair?.agreement_ci95 ?? null,
     output_error: pair?.output_error ?? null,
+    promise: run.search === null ? null : describePromise(run),
     images: run.images,
     layers: run.scored.map((scored) => describeLayer(scored, run)),
     finetune: run.tuning === null ? null : describeTuning(run.tuning),
@@ -78,6 +91,23 @@ function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null 
   const pair = compressed?.versus_first;
   if (original?.top1 == null || compressed?.top1 == null || pair?.drop == null || pair.drop_ci95 == null) return null;
   return { before: original.top1, after: compressed.top1, drop: pair.drop, ci95: pair.drop_ci95 };
+}
+
+function describePromise({ search, goals, evaluation }: Run): PromiseReport {
+  const { macs, params, speed, maxDrop } = goals;
+  const pair = evaluation?.models[1]?.versus_first;
+  const most = pair?.drop_ci95?.[1] ?? (pair?.agreement_ci95 && 100 * (1 - pair.agreement_ci95[0]));
+  return {
+    goals: { macs: macs ?? null, params: params ?? null, speed: speed ?? null, max_drop: maxDrop ?? null },
+    certain: maxDrop === undefined || most == null ? null : most <= maxDrop,
+    trials: search!.trials.map(describeTrial),
+  };
+}
+
+function describeTrial({ expected, judged, kept, proof }: Trial): TrialReport {
+  const { harm, macs, params } = expected;
+  const { drop, drop_ci95, speedup } = judged;
+  return { harm, macs, params, drop, drop_ci95, speedup, kept, proof };
 }
 
 function describeTuning({ loss, epochs, train, validation, joint }: Tuned): FinetuningReport {

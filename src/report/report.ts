@@ -59,6 +59,35 @@ export interface AccuracyReport extends BeforeAfter {
   readonly ci95: readonly [number, number];
 }
 
+/** A plan that was measured on the way. */
+export interface TrialReport {
+  /** Summed harms of its layers. */
+  readonly harm: number;
+  /** Of the whole network for one image. */
+  readonly macs: number;
+  readonly params: number;
+  /** Points of top-1 lost, or without labels of agreement; null where outputs are no classes. */
+  readonly drop: number | null;
+  readonly drop_ci95: readonly [number, number] | null;
+  /** As foretold from its layers' times where `proof` is false, else measured. */
+  readonly speedup: number;
+  readonly kept: boolean;
+  /** Whether it was measured on images that had no part in the choice. */
+  readonly proof: boolean;
+}
+
+export interface PromiseReport {
+  readonly goals: {
+    readonly macs: number | null;
+    readonly params: number | null;
+    readonly speed: number | null;
+    readonly max_drop: number | null;
+  };
+  /** Whether the whole interval of the drop keeps the promise; null where none was given or nothing could be measured. */
+  readonly certain: boolean | null;
+  readonly trials: readonly TrialReport[];
+}
+
 export interface CompressReport {
   readonly input: string;
   readonly output: string | null;
@@ -72,8 +101,15 @@ export interface CompressReport {
   readonly agreement_ci95: readonly [number, number] | null;
   /** ||y~ - y|| / ||y|| over all outputs; null without images. */
   readonly output_error: number | null;
-  /** Images used to choose and refit, images measured on, images that could not be read. */
-  readonly images: { readonly calibration: number; readonly measured: number; readonly skipped: number };
+  /** Null where a plan was carried out that was given. */
+  readonly promise: PromiseReport | null;
+  /** Images fitted to, images that the plan was chosen by, images measured on, images that could not be read. */
+  readonly images: {
+    readonly calibration: number;
+    readonly choice: number;
+    readonly measured: number;
+    readonly skipped: number;
+  };
   readonly layers: readonly LayerReport[];
   /** Null where no fine-tuning was asked for. */
   readonly finetune: FinetuningReport | null;

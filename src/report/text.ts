@@ -21,7 +21,14 @@ import {
   wrap,
 } from "./format.ts";
 import type { Inspection, InspectionLayer } from "./inspect.ts";
-import type { BeforeAfter, CompressReport, FinetuningReport, LatencyReport, LayerReport } from "./report.ts";
+import type {
+  BeforeAfter,
+  CompressReport,
+  FinetuningReport,
+  LatencyReport,
+  LayerReport,
+  PromiseReport,
+} from "./report.ts";
 
 const REASON_WIDTH = 44;
 const NOTE_WIDTH = 96;
@@ -78,8 +85,17 @@ function answerLines(report: CompressReport): string[] {
     lines.push(`${"agreement".padEnd(11)} ${what}`);
   }
   if (output_error !== null) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
+  if (report.promise !== null && report.promise.goals.max_drop !== null) {
+    lines.push(`${"promise".padEnd(11)} ${promiseLine(report.promise, images.measured)}`);
+  }
   if (report.finetune !== null) lines.push(`${"tuning".padEnd(11)} ${tuningLine(report.finetune, report.layers)}`);
   return lines;
+}
+
+function promiseLine({ goals, certain, trials }: PromiseReport, images: number): string {
+  const kept = `at most ${plural(goals.max_drop!, "point")} lost: kept on ${plural(images, "image")}`;
+  const luck = certain === false ? ", but the interval reaches past it: only more images would make it certain" : "";
+  return `${kept} that had no part in the choice${luck}; ${plural(trials.length, "network")} tried`;
 }
 
 function tuningLine({ loss, epochs, images, joint }: FinetuningReport, layers: readonly LayerReport[]): string {
@@ -125,7 +141,7 @@ function layerRow(layer: LayerReport, tuned: boolean, ink: Ink): Cell[] {
   const timed = ms_before !== null && ms_after !== null;
   const times = timed ? `${digits(ms_before)} -> ${digits(ms_after)}` : "not timed";
   const speed = timed && ms_after > 0 ? `${digits(ms_before / ms_after)}x` : "";
-  const row = [...start, macs, method, String(rank), times, speed];
+  const row = [...start, macs, method, [rank].flat().join("/"), times, speed];
   return layer.tuning === null ? row : [...row, lossText(layer.tuning)];
 }
 

@@ -1,6 +1,5 @@
-// The plan: one candidate, or none, a layer. Chosen here by a simple rule, the least sum of squared relative output errors
-// within the budgets; a search that keeps a promise on the whole network can take this file's place. Plans are JSON and may
-// be edited by hand.
+// The plan: one candidate, or none, a layer. The one of least summed harm within budgets of MACs, parameters and milliseconds is
+// chosen here; whether it keeps a promise is told by the whole network (promise.ts). Plans are JSON and may be edited by hand.
 
 import type { Costs } from "../analyze/costs.ts";
 import type { Layer } from "../analyze/layers.ts";
@@ -10,6 +9,7 @@ import { LowrankError } from "../errors.ts";
 import type { Candidate } from "./candidates.ts";
 import { choose, lowestCosts, type Option } from "./choose.ts";
 import type { ScoredLayer } from "./score.ts";
+import type { Times } from "./times.ts";
 
 /** What a plan says of one layer. */
 export interface Choice {
@@ -20,61 +20,91 @@ export interface Choice {
 /** One candidate, or none, a layer; by the layers' names. */
 export type Plan = ReadonlyMap<string, Choice>;
 
-/** At most these shares of the original's MACs and parameters. */
-export interface Goals {
+/** What a plan is chosen from. */
+export interface Pool {
+  readonly scored: readonly ScoredLayer[];
+  /** Of the whole original, for one image. */
+  readonly costs: Costs;
+  /** What a candidate does to the network's answers; harms of different layers are added up. */
+  readonly harmOf: (candidate: Candidate) => number;
+  /** Null where no time was measured: then all candidates may be chosen, else those that were faster than their layer. */
+  readonly times: Times | null;
+}
+
+/** What the whole network may cost at most: MACs and parameters as counted, milliseconds as the sum of its layers' times. */
+export interface Budgets {
   readonly macs?: number;
   readonly params?: number;
+  readonly ms?: number;
 }
 
-/**
- * @param total what the whole original model costs
- * @param harmOf what a candidate does to the network's answers; harms of different layers are added up
- * @throws LowrankError `unreachable` where no choice meets the goals; the message says what can be had
- */
-export function choosePlan(
-  scored: readonly ScoredLayer[],
-  total: Costs,
-  goals: Goals,
-  harmOf: (candidate: Candidate) => number = ({ error }) => error * error,
-): Plan {
-  const open = scored.filter(({ candidates }) => candidates.length > 0);
-  const items = open.map((each) => optionsOf(each, harmOf));
-  const fixed = {
-    macs: total.macs - sum(open.map(({ layer }) => layer.macs)),
-    params: total.params - sum(open.map(({ layer }) => layer.params)),
-  };
-  const budgets = (["macs", "params"] as const).map((cost) =>
-    goals[cost] === undefined ? Number.POSITIVE_INFINITY : Math.floor(goals[cost] * total[cost]) - fixed[cost],
+/** A plan, and what is expected of it. */
+export interface Expected {
+  readonly plan: Plan;
+  readonly harm: number;
+  readonly macs: number;
+  readonly params: number;
+  /** Of the layers that were timed; 0 where none was. */
+  readonly ms: number;
+}
+
+/** A candidate that saves less than this share of its layer's time is not worth the harm. */
+const LEAST_TIME = 0.03;
+
+/** Candidates that may be chosen for a layer. */
+export function admissible({ times }: Pool, { layer, candidates }: ScoredLayer): readonly Candidate[] {
+  if (times === null) return candidates;
+  const before = times.layers.get(layer);
+  if (before === undefined) return [];
+  return candidates.filter((each) => (times.candidates.get(each) ?? before) < (1 - LEAST_TIME) * before);
+}
+
+/** The plan of least harm within the budgets; null where none was found. */
+export function choosePlan(pool: Pool, budgets: Budgets): Expected | null {
+  const { items, fixed, bounds } = problem(pool, budgets);
+  const options = items.map((item) => item.options);
+  const chosen = choose(options, bounds);
+  if (chosen === null) return null;
+  const picked = items.flatMap(({ name, candidates }, i) => {
+    const candidate = candidates[chosen.picks[i]! - 1];
+    return candidate === undefined ? [] : [[name, { method: candidate.method, rank: candidate.rank }] as const];
+  });
+  const [macs = 0, params = 0, ms = 0] = chosen.costs.map((cost, b) => cost + fixed[b]!);
+  return { plan: new Map(picked), harm: chosen.harm, macs, params, ms };
+}
+
+/** The least that each cost of the whole network can be, each for itself. */
+export function lowest(pool: Pool): Required<Budgets> {
+  const { items, fixed } = problem(pool, {});
+  const options = items.map((item) => item.options);
+  const [macs = 0, params = 0, ms = 0] = lowestCosts(options, 3).map((cost, b) => cost + fixed[b]!);
+  return { macs, params, ms };
+}
+
+/** What the network costs as it is: MACs, parameters, milliseconds of the layers that were timed. */
+export function present({ costs, times }: Pool): Required<Budgets> {
+  return { ...costs, ms: times === null ? 0 : sum([...times.layers.values()]) };
+}
+
+function problem(pool: Pool, budgets: Budgets) {
+  const { scored, harmOf, times } = pool;
+  const open = scored.map((one) => ({ one, candidates: admissible(pool, one) })).filter((x) => x.candidates.length > 0);
+  const items = open.map(({ one: { layer }, candidates }) => {
+    const time = (candidate: Candidate) => times?.candidates.get(candidate) ?? 0;
+    // Option 0 leaves the layer as it is; the others are its candidates in order.
+    const keep: Option = { harm: 0, costs: [layer.macs, layer.params, times?.layers.get(layer) ?? 0] };
+    const others = candidates.map(
+      (each): Option => ({ harm: harmOf(each), costs: [each.macs, each.params, time(each)] }),
+    );
+    return { name: layer.name, candidates, options: [keep, ...others] };
+  });
+  const whole = present(pool);
+  const open0 = items.map(({ options }) => options[0]!.costs);
+  const fixed = [whole.macs, whole.params, whole.ms].map((cost, b) => cost - sum(open0.map((costs) => costs[b]!)));
+  const bounds = (["macs", "params", "ms"] as const).map(
+    (name, b) => (budgets[name] ?? Number.POSITIVE_INFINITY) - fixed[b]!,
   );
-  const chosen = choose(items, budgets);
-  if (chosen === null) throw unreachable(items, total, fixed, goals);
-  return new Map(
-    open.flatMap(({ layer, candidates }, i) => {
-      const candidate = candidates[chosen.picks[i]! - 1];
-      return candidate === undefined ? [] : [[layer.name, { method: candidate.method, rank: candidate.rank }]];
-    }),
-  );
-}
-
-/** Option 0 leaves the layer as it is; the others are its candidates in order. */
-function optionsOf({ layer, candidates }: ScoredLayer, harmOf: (candidate: Candidate) => number): readonly Option[] {
-  const keep = { harm: 0, costs: [layer.macs, layer.params] };
-  return [
-    keep,
-    ...candidates.map((candidate) => ({ harm: harmOf(candidate), costs: [candidate.macs, candidate.params] })),
-  ];
-}
-
-function unreachable(items: readonly (readonly Option[])[], total: Costs, fixed: Costs, goals: Goals): LowrankError {
-  const [macs = 0, params = 0] = lowestCosts(items, 2);
-  const share = (least: number, whole: number) => (Math.ceil((1000 * least) / whole) / 1000).toString();
-  const parts: string[] = [];
-  if (goals.macs !== undefined) parts.push(`macs ${goals.macs}: at least ${share(fixed.macs + macs, total.macs)}`);
-  if (goals.params !== undefined) {
-    parts.push(`params ${goals.params}: at least ${share(fixed.params + params, total.params)}`);
-  }
-  const both = parts.length > 1 ? ", each for itself" : "";
-  return new LowrankError("unreachable", `this goal is out of reach of the methods tried (${parts.join("; ")}${both})`);
+  return { items, fixed, bounds };
 }
 
 /** The plan as the text that --save-plan writes. */

@@ -1,0 +1,29 @@
+// Results of long computations by name, so that a run that was stopped goes on from what it had found: `memo(key, compute)` gives
+// what was kept under that key, or computes and keeps it.
+
+/** The value must survive JSON; a key says all that the value depends on. */
+export type Memo = <T>(key: string, compute: () => Promise<T>) => Promise<T>;
+
+/** Keeps results in memory only. */
+export function memoryMemo(): Memo {
+  const kept = new Map<string, unknown>();
+  return async (key, compute) => {
+    if (!kept.has(key)) kept.set(key, await compute());
+    return kept.get(key) as Awaited<ReturnType<typeof compute>>;
+  };
+}
+
+/** SHA-256 of all parts together, as hexadecimal digits: a key for what they decide. */
+export async function digest(parts: readonly (string | Uint8Array<ArrayBuffer>)[]): Promise<string> {
+  const bytes = parts.map((part) => (typeof part === "string" ? new TextEncoder().encode(part) : part));
+  const digests = await Promise.all(bytes.map((part) => crypto.subtle.digest("SHA-256", part)));
+  const joined = new Uint8Array(digests.flatMap((each) => [...new Uint8Array(each)]));
+  const whole = new Uint8Array(await crypto.subtle.digest("SHA-256", joined));
+  return Array.from(whole, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The same memory for one of several runs. */
+export const prefixed =
+  (memo: Memo, prefix: string): Memo =>
+  (key, compute) =>
+    memo(`${prefix} ${key}`, compute);

@@ -1,0 +1,145 @@
+// A plan carried out: its layers replaced and refitted one after the other (and what is above tuned, where that is asked for), the
+// network written and read back, and what was read measured against the original.
+
+import { imageShape, type ModelInput } from "../analyze/input.ts";
+import type { Layer } from "../analyze/layers.ts";
+import { preprocessMetadata } from "../data/preprocess.ts";
+import { compressLayerwise, type LayerwiseResult, type TuningRecord } from "../finetune/layerwise.ts";
+import type { Model } from "../graph/model.ts";
+import type { Linalg } from "../linalg/products.ts";
+import { type Evaluation, evaluate } from "../measure/accuracy.ts";
+import { compareLatency, type Latency } from "../measure/latency.ts";
+import { type LayerTime, timeLayers } from "../measure/layers.ts";
+import { decodeModel } from "../onnx/decode.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import { checkInterrupted, controlOf } from "../progress.ts";
+import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
+import { mergeAdds } from "../rewrite/merge-adds.ts";
+import { startPassages } from "../rewrite/refit.ts";
+import type { SessionOptions } from "../runtime/session.ts";
+import { type Choice, formatPlan, type Plan } from "../search/plan.ts";
+import type { ScoredLayer } from "../search/score.ts";
+import type { Images } from "./images.ts";
+import type { CompressOptions, Reopened } from "./options.ts";
+import type { Prepared } from "./prepare.ts";
+
+/** What a plan is carried out on. */
+export interface Work {
+  readonly la: Linalg;
+  readonly prepared: Prepared;
+  readonly images: Images;
+  readonly scored: readonly ScoredLayer[];
+  /** Takes one layer apart anew, its weight having been tuned. */
+  readonly score: (model: Model, layer: Layer, choice: Choice) => Promise<ScoredLayer>;
+  readonly options: CompressOptions;
+  readonly session: SessionOptions;
+}
+
+/** The network of a plan. */
+export interface Built extends Pick<LayerwiseResult, "model" | "refits" | "notes"> {
+  /** Null where no tuning was asked for. */
+  readonly tuned: { readonly tunings: ReadonlyMap<string, TuningRecord>; readonly joint: TuningRecord | null } | null;
+}
+
+export interface Measured {
+  readonly latency: readonly Latency[];
+  readonly layerTimes: ReadonlyMap<string, LayerTime>;
+  readonly evaluation: Evaluation | null;
+}
+
+/** A plan's network, as written and read back, and what was measured of it. */
+export interface Outcome {
+  readonly plan: Plan;
+  readonly built: Built;
+  readonly written: Reopened;
+  readonly measured: Measured;
+}
+
+export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
+  const { options, prepared, images } = work;
+  const built = await (images.tuning === null ? build : buildTuned)(work, plan);
+  const written = await (options.reopen ?? throughBytes)(withMetadata(built.model, prepared.input, plan));
+  return { plan, built, written, measured: await measure(work, plan, written.model) };
+}
+
+/** Carries out the plan in graph order, so that each refit sees what the layers before it have become. */
+export async function build({ la, prepared, images, scored, options, session }: Work, plan: Plan): Promise<Built> {
+  const { model, layers } = prepared;
+  const { seed = 0 } = options;
+  const refits = new Map<string, Refit>();
+  const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
+  let current = model;
+  let passages = images.calibration === null ? null : startPassages(images.calibration, session);
+  for (const layer of layers) {
+    const choice = plan.get(layer.name);
+    if (choice === undefined) continue;
+    checkInterrupted(options);
+    options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
+    const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
+    const done = await approximateLayer(la, current, model, layer, factors, passages, seed, controlOf(options));
+    [current, passages] = [done.model, done.passages];
+    if (done.refit !== null) refits.set(layer.name, done.refit);
+  }
+  options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
+  return { model: mergeAdds(current), refits, tuned: null, notes: [] };
+}
+
+/** Share of the epochs that is for all weights together. */
+const JOINT = 0.5;
+
+/** The same, but what is above each layer is tuned before the next is approximated. */
+async function buildTuned(work: Work, plan: Plan): Promise<Built> {
+  const { la, prepared, images, scored, score, options, session } = work;
+  const { finetune: epochs = 0, joint = JOINT, seed = 0, metric, work: folder } = options;
+  const [calibration, tuning] = [images.calibration!, images.tuning!];
+  const what = { original: prepared.model, plan, scored, calibration, tuning, score };
+  const loop = { epochs, joint, session, seed, settings: [metric ?? null], ...(folder && { work: folder }) };
+  const { tunings, joint: last, ...built } = await compressLayerwise(la, what, { ...loop, ...controlOf(options) });
+  return { ...built, tuned: { tunings, joint: last } };
+}
+
+function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Model {
+  const metadata = new Map(model.metadata).set("lowrank.plan", JSON.stringify(JSON.parse(formatPlan(plan))));
+  if (preprocess !== null) metadata.set(...preprocessMetadata(preprocess));
+  return { ...model, metadata };
+}
+
+async function throughBytes(model: Model): Promise<Reopened> {
+  const bytes = encodeModel(model);
+  return { model: await decodeModel(bytes), bytes: bytes.byteLength };
+}
+
+/** How the result will be used: threads, provider, and the shape of its input. */
+export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: CompressOptions) {
+  return { threads, provider, inputShapes: imageShape(input, input.batch ?? batch) };
+}
+
+async function measure({ prepared, images, options }: Work, plan: Plan, written: Model): Promise<Measured> {
+  const { original, model, layers } = prepared;
+  const { seconds } = options;
+  const models = [
+    { name: "original", model: original },
+    { name: "compressed", model: written },
+  ];
+  const timing = timingOf(prepared, options);
+  const latency = await compareLatency(models, { ...timing, ...controlOf(options), ...(seconds && { seconds }) });
+  const replaced = layers.filter((layer) => plan.has(layer.name));
+  const layerTimes = await timeLayers(model, written, replaced, timing, options);
+  const { measured } = images;
+  const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
+  return { latency, layerTimes, evaluation };
+}
+
+/** The answers of the original and of another network to some of the images. */
+export function compareAnswers(
+  { original, input }: Prepared,
+  { data, skipped }: Images,
+  other: Model,
+  indices: Int32Array,
+  options: CompressOptions,
+): Promise<Evaluation> {
+  const { threads, provider } = options;
+  const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
+  const reading = { threads, provider, indices, onSkip, ...controlOf(options) };
+  return evaluate([original, other], data!, input.preprocess!, reading);
+}

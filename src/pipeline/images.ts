@@ -1,0 +1,113 @@
+// Which image serves which end: fitting (statistics, harms, refits), tuning, the choice of a plan that keeps a promised drop, and the
+// measurement of what came out, on images that had no part in any of these.
+
+import { type Calibration, calibrationOf } from "../analyze/calibration.ts";
+import { activationBytes } from "../analyze/statistics.ts";
+import { keptDataset } from "../data/augment.ts";
+import { sample, split } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { LowrankError } from "../errors.ts";
+import { prepareLayerwise } from "../finetune/layerwise.ts";
+import type { Tuning } from "../finetune/tune.ts";
+import { controlOf } from "../progress.ts";
+import type { CompressOptions } from "./options.ts";
+import type { Prepared } from "./prepare.ts";
+
+export interface Images {
+  /** Each image decoded once, as far as memory allows; null without data. */
+  readonly data: Dataset | null;
+  /** For fitting; null without data. */
+  readonly calibration: Calibration | null;
+  /** Null where no tuning is asked for. */
+  readonly tuning: Tuning | null;
+  /** For the choice; null where nothing is chosen by accuracy. */
+  readonly choice: Int32Array | null;
+  readonly measured: Int32Array | null;
+  /** Whether no image serves both fitting and measuring. */
+  readonly heldOut: boolean;
+  /** Files that could not be read, with the reason. */
+  readonly skipped: Map<string, string>;
+  readonly notes: readonly string[];
+}
+
+/** Images used by default; a promised drop takes more to be told from noise. */
+const IMAGES = 1024;
+const PROMISE_IMAGES = 6144;
+
+/** Images for fitting at most, where there is a promise; the others are for choosing and measuring, half each. */
+const FITTED = 1024;
+
+/** Share that is kept for measuring where there is no promise. */
+const MEASURED = 0.25;
+
+/** Bytes of decoded images that stay in memory. */
+const DECODED_BYTES = 2 ** 30;
+
+/** @throws LowrankError `bad-data` where the model's input is no image or there are too few images */
+export async function chooseImages(prepared: Prepared, options: CompressOptions): Promise<Images> {
+  const { input } = prepared;
+  const { seed = 0, signal, maxDrop } = options;
+  const skipped = new Map<string, string>();
+  if (options.data === undefined) {
+    return {
+      data: null,
+      calibration: null,
+      tuning: null,
+      choice: null,
+      measured: null,
+      heldOut: true,
+      skipped,
+      notes: [],
+    };
+  }
+  if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
+  const data = keptDataset(options.data, DECODED_BYTES);
+  const all = sample(data, options.images ?? (maxDrop === undefined ? IMAGES : PROMISE_IMAGES), seed);
+  const { measured, choice, rest, heldOut } = shares(all, maxDrop !== undefined, seed);
+  const { tuning, notes } = await chooseTuning(prepared, data, measured, options);
+  for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
+  const kept = new Set(tuning?.validation);
+  const reading = {
+    batch: batchFor(prepared),
+    exact: input.batch !== null,
+    type: input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const),
+    onSkip: (name: string, reason: string) => skipped.set(name, reason),
+    ...(signal && { signal }),
+  };
+  // What tells whether the accuracy is back is not refitted to either.
+  const fitted = rest.filter((index) => !kept.has(index));
+  const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
+  return { data, calibration, tuning, choice, measured, heldOut, skipped, notes };
+}
+
+/** Too few images to spare any: they serve all ends, and the report says so. */
+const FEW = 16;
+
+function shares(all: Int32Array, promise: boolean, seed: number) {
+  if (all.length < FEW) return { measured: all, choice: promise ? all : null, rest: all, heldOut: false };
+  if (!promise) {
+    const [measured, rest] = split(all, MEASURED, seed);
+    return { measured, choice: null, rest, heldOut: true };
+  }
+  const [rest, others] = split(all, Math.min(FITTED / all.length, 1 / 2), seed);
+  const [choice, measured] = split(others, 1 / 2, seed + 1);
+  return { measured, choice, rest, heldOut: true };
+}
+
+/** Calibration batches: large enough to keep the runtime busy, small enough for the largest layer's activations. */
+const BATCH = 16;
+const ACTIVATION_BYTES = 64 * 2 ** 20;
+
+function batchFor({ input, layers }: Prepared): number {
+  const largest = layers.reduce((most, layer) => Math.max(most, activationBytes(layer)), 1);
+  return input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
+}
+
+/** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
+async function chooseTuning({ original }: Prepared, data: Dataset, measured: Int32Array, options: CompressOptions) {
+  const { finetune, images, seed, labels = true, work, threads, provider, preprocess } = options;
+  if (finetune === undefined) return { tuning: null, notes: [] };
+  const given = Object.entries({ images, seed, threads, provider, preprocess, work });
+  const set = Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  return prepareLayerwise(original, data, measured, labels, { ...set, ...controlOf(options) });
+}

@@ -1,0 +1,133 @@
+// The search for the plan that keeps the goals: harms and times of candidates, and the promise put to whole networks.
+
+import { LowrankError } from "../errors.ts";
+import type { Evaluation } from "../measure/accuracy.ts";
+import { compareLatency } from "../measure/latency.ts";
+import { digest, type Memo, memoryMemo, prefixed } from "../memo.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import { controlOf } from "../progress.ts";
+import type { Candidate } from "../search/candidates.ts";
+import { measureHarms } from "../search/harm.ts";
+import { formatPlan, type Pool, present } from "../search/plan.ts";
+import { type Found, findPlan, type Judged, type Search } from "../search/promise.ts";
+import { promising, type Times, timeCandidates } from "../search/times.ts";
+import { build, carryOut, compareAnswers, type Outcome, timingOf, type Work } from "./carry-out.ts";
+
+export interface Searched extends Found {
+  readonly pool: Pool;
+  readonly outcome: Outcome;
+}
+
+/** Keeps under the run's own name what is found out. */
+interface Remembering extends Work {
+  readonly memo: Memo;
+}
+
+/** Of all that harms, times and trials depend on. */
+function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
+  const { data, memo, work, onProgress, signal, reopen, names, inputBytes, seconds, ...plain } = options;
+  const { calibration, choice } = images;
+  const used = choice === null || images.data === null ? [] : Array.from(choice, (index) => images.data!.name(index));
+  return digest([
+    encodeModel(prepared.original),
+    JSON.stringify([work?.version ?? null, plain, calibration?.count, used]),
+  ]);
+}
+
+/** With fine-tuning, a drop of so many times what is promised is taken to be made good by it. */
+const TUNED_ALLOWANCE = 2;
+
+/** @throws LowrankError `unreachable` */
+export async function search(given: Work): Promise<Searched> {
+  const { options } = given;
+  const work = { ...given, memo: prefixed(options.memo ?? memoryMemo(), await fingerprintOf(given)) };
+  const { macs, params, speed, maxDrop } = options;
+  const timed = speed !== undefined || maxDrop !== undefined;
+  const first = await poolOf(work, timed);
+  const goals = { macs, params, speed, maxDrop } as Search["goals"];
+  const found = await findIn(work, first, goals);
+  if (timed || !slower(found.outcome)) return found;
+  // Fewer MACs made it slower: only candidates that are faster than their layers, then.
+  const second = await findIn(work, await poolOf(work, true), goals);
+  if (!slower(second.outcome)) return second;
+  const { speedup } = second.outcome.measured.latency[1]!.ratio_to_first;
+  throw new LowrankError(
+    "unreachable",
+    `the network that meets the goals is slower than the original: ${speedup.toFixed(2)} times its speed`,
+  );
+}
+
+const slower = ({ measured }: Outcome): boolean => measured.latency[1]!.ratio_to_first.ci95[1] < 1;
+
+async function findIn(
+  work: Remembering,
+  { pool, wholeMs }: Awaited<ReturnType<typeof poolOf>>,
+  goals: Search["goals"],
+): Promise<Searched> {
+  const { options } = work;
+  const { memo } = work;
+  let outcome: Outcome | null = null;
+  const told = (ms: number) => (wholeMs === null ? 1 : wholeMs / Math.max(1e-9, wholeMs - present(pool).ms + ms));
+  const judge: Search["judge"] = ({ plan, ms }) =>
+    memo(JSON.stringify(["judge", formatPlan(plan)]), async () => {
+      const { model } = await build(quietly(work), plan);
+      const { prepared, images } = work;
+      const evaluation = await compareAnswers(prepared, images, model, images.choice!, quietly(work).options);
+      return { ...dropOf(evaluation), speedup: told(ms) };
+    });
+  const prove: Search["prove"] = async ({ plan }) => {
+    outcome = await carryOut(work, plan);
+    const { evaluation, latency } = outcome.measured;
+    const drop = evaluation === null ? { drop: null, drop_ci95: null } : dropOf(evaluation);
+    return { ...drop, speedup: latency[1]!.ratio_to_first.speedup };
+  };
+  const allowance = work.images.tuning === null ? 1 : TUNED_ALLOWANCE;
+  const found = await findPlan({ pool, goals, wholeMs, judge, prove, allowance }, options);
+  const last = outcome as Outcome | null;
+  const done = last?.plan === found.expected.plan ? last : await carryOut(work, found.expected.plan);
+  return { ...found, pool, outcome: done };
+}
+
+/** Phases of single networks would bury the search's own. */
+function quietly<W extends Work>(work: W): W {
+  const { onProgress, ...options } = work.options;
+  return { ...work, options };
+}
+
+/** Points of top-1 lost, or without labels of agreement. */
+function dropOf({ models }: Evaluation): Pick<Judged, "drop" | "drop_ci95"> {
+  const pair = models[1]!.versus_first!;
+  if (pair.drop !== null) return { drop: pair.drop, drop_ci95: pair.drop_ci95 };
+  if (pair.agreement === null || pair.agreement_ci95 === null) return { drop: null, drop_ci95: null };
+  const [low, high] = pair.agreement_ci95;
+  return { drop: 100 * (1 - pair.agreement), drop_ci95: [100 * (1 - high), 100 * (1 - low)] };
+}
+
+async function poolOf(work: Remembering, timed: boolean): Promise<{ pool: Pool; wholeMs: number | null }> {
+  const { prepared, images, scored, options, session } = work;
+  const { model, costs } = prepared;
+  const { memo } = work;
+  const wanted = new Set(scored.flatMap((one) => one.candidates.filter(promising(one))));
+  const isWanted = (candidate: Candidate) => wanted.has(candidate);
+  const control = controlOf(options);
+  const candidates = [...wanted];
+  const { calibration } = images;
+  const measured =
+    calibration === null
+      ? null
+      : await memo('["harms"]', async () => {
+          const harms = await measureHarms(model, scored, isWanted, calibration, session, control);
+          return candidates.map((candidate) => harms.get(candidate)!);
+        });
+  const harms = new Map(candidates.map((candidate, i) => [candidate, measured?.[i] ?? candidate.error ** 2]));
+  const open = scored.map((one) => ({ ...one, candidates: one.candidates.filter(isWanted) }));
+  const harmOf = (candidate: Candidate) => harms.get(candidate)!;
+  if (!timed) return { pool: { scored: open, costs, harmOf, times: null }, wholeMs: null };
+  const timing = timingOf(prepared, options);
+  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo }, control);
+  const wholeMs = await memo('["whole"]', async () => {
+    const [whole] = await compareLatency([{ name: "original", model: prepared.original }], { ...timing, seconds: 1 });
+    return whole!.median_ms;
+  });
+  return { pool: { scored: open, costs, harmOf, times }, wholeMs };
+}

@@ -1,0 +1,252 @@
+// From goals to a plan that keeps them, told by the whole network and not by sums over layers. Plans of rising harm form a curve;
+// a promised drop is found on it by bisection, with one network built and measured at each step, and proven at the end on images
+// that had no part in the choice. A promised speed is met by moving the budget of milliseconds until the measured speed is there.
+
+import { LowrankError } from "../errors.ts";
+import type { Control } from "../progress.ts";
+import { type Budgets, choosePlan, type Expected, lowest, type Pool, present } from "./plan.ts";
+
+/** What must hold of the result; each for itself or together. */
+export interface Goals {
+  /** At most these shares of the original's MACs and parameters, above 0 and up to 1. */
+  readonly macs?: number;
+  readonly params?: number;
+  /** At least so many times as fast as the original, measured. */
+  readonly speed?: number;
+  /** At most so many points lost: of top-1, or without labels of agreement with the original. */
+  readonly maxDrop?: number;
+}
+
+/** What was measured of a plan's network. */
+export interface Judged {
+  /** Points lost; null where the outputs are no classes or there are no images. */
+  readonly drop: number | null;
+  readonly drop_ci95: readonly [number, number] | null;
+  /** Times as fast as the original. */
+  readonly speedup: number;
+}
+
+/** A plan that was tried. */
+export interface Trial {
+  readonly expected: Expected;
+  readonly judged: Judged;
+  /** Whether the goals held: on the images of the choice with a margin, on those of the proof as measured. */
+  readonly kept: boolean;
+  /** Measured on images that had no part in the choice. */
+  readonly proof: boolean;
+}
+
+/** Builds a plan's network and measures it. */
+export type Judge = (expected: Expected) => Promise<Judged>;
+
+export interface Search {
+  readonly pool: Pool;
+  readonly goals: Goals;
+  /** Milliseconds of the whole original; null where no time was measured. */
+  readonly wholeMs: number | null;
+  /** On the images of the choice. */
+  readonly judge: Judge;
+  /** On those of the proof; the network that it measures is the result, fine-tuned where that was asked for. */
+  readonly prove: Judge;
+  /** How many times the promised drop may be lost before what `prove` does beyond `judge`: above 1 with fine-tuning. */
+  readonly allowance: number;
+}
+
+export interface Found {
+  readonly expected: Expected;
+  /** Every plan that was measured, in order. */
+  readonly trials: readonly Trial[];
+}
+
+/** Plans on the curve, and how many of them may be proven or made faster before the search gives up. */
+const STEPS = 48;
+const ATTEMPTS = 5;
+
+/**
+ * Finds the plan.
+ * @throws LowrankError `unreachable` where the goals cannot be met; the message says what can be had
+ */
+export async function findPlan(search: Search, control: Control): Promise<Found> {
+  const { goals } = search;
+  const trials: Trial[] = [];
+  if (goals.maxDrop === undefined) {
+    const expected = goals.speed === undefined ? atOnce(search) : await asFastAs(search, goals.speed, trials, control);
+    return { expected, trials };
+  }
+  if (goals.speed === undefined) return { expected: await withinDrop(search, goals.maxDrop, trials, control), trials };
+  return { expected: await both(search, goals.speed, goals.maxDrop, trials, control), trials };
+}
+
+/** The budgets that the goals give without measuring. */
+function budgetsOf({ pool: { costs }, goals }: Search): Budgets {
+  const { macs, params } = goals;
+  return {
+    ...(macs !== undefined && { macs: Math.floor(macs * costs.macs) }),
+    ...(params !== undefined && { params: Math.floor(params * costs.params) }),
+  };
+}
+
+function atOnce(search: Search): Expected {
+  return choosePlan(search.pool, budgetsOf(search)) ?? refuse(search, null);
+}
+
+/** The most accurate plan that is fast enough, measured. */
+async function asFastAs(search: Search, speed: number, trials: Trial[], control: Control): Promise<Expected> {
+  const { pool, wholeMs, prove } = search;
+  if (wholeMs === null)
+    throw new LowrankError("bad-option", "the model's layers cannot be timed: their sizes are not known");
+  const rest = Math.max(0, wholeMs - present(pool).ms);
+  let ms = wholeMs / speed - rest;
+  let fastest = 0;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const expected = choosePlan(pool, { ...budgetsOf(search), ms });
+    if (expected === null) break;
+    control.onProgress?.({ phase: "search", done: attempt, total: ATTEMPTS, note: `at ${speed} times the speed` });
+    const judged = await prove(expected);
+    fastest = Math.max(fastest, judged.speedup);
+    const kept = judged.speedup >= speed;
+    trials.push({ expected, judged, kept, proof: true });
+    if (kept) return expected;
+    // What the network took too long, and a little for the noise of the next measurement.
+    ms = Math.min(ms, expected.ms) - (wholeMs / judged.speedup - wholeMs / speed) - 0.01 * wholeMs;
+  }
+  const possible = wholeMs / (rest + lowest(pool).ms);
+  throw refuseSpeed(search, speed, fastest, possible);
+}
+
+function refuseSpeed(search: Search, speed: number, measured: number, possible: number): LowrankError {
+  const had =
+    measured > 0 ? `${measured.toFixed(2)} times was reached` : `about ${possible.toFixed(2)} times can be had`;
+  const budgets = budgetsOf(search);
+  const within = Object.keys(budgets).length > 0 ? " within the other goals" : "";
+  return new LowrankError(
+    "unreachable",
+    `${speed} times the speed is out of reach of the methods tried${within}: ${had}`,
+  );
+}
+
+/** The fastest plan that loses no more than is promised; of fewest MACs where no time was measured. */
+async function withinDrop(search: Search, maxDrop: number, trials: Trial[], control: Control): Promise<Expected> {
+  const curve = curveOf(search);
+  if (curve.length === 0) refuse(search, null);
+  const judged = new Map<number, Trial>();
+  const margin = search.allowance * maxDrop;
+  const at = async (index: number): Promise<boolean> => {
+    const note = `${judged.size + 1} networks tried`;
+    control.onProgress?.({ phase: "search", done: judged.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
+    const expected = curve[index]!;
+    const result = await search.judge(expected);
+    const trial = { expected, judged: result, kept: likely(result, margin), proof: false };
+    judged.set(index, trial);
+    trials.push(trial);
+    return trial.kept;
+  };
+  let best = await bisect(curve.length, startOn(curve, margin), at);
+  for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
+    const result = await search.prove(curve[best]!);
+    const kept = (result.drop ?? 0) <= maxDrop;
+    trials.push({ expected: curve[best]!, judged: result, kept, proof: true });
+    if (kept) return curve[best]!;
+    best = saferThan(best, curve, (maxDrop / Math.max(result.drop!, maxDrop)) ** 1.5);
+  }
+  return nothingWithin(search, maxDrop, trials);
+}
+
+/** Nothing was found: the network as it is keeps the promise where nothing else is asked for. */
+function nothingWithin(search: Search, maxDrop: number, trials: readonly Trial[]): Expected {
+  const { macs, params } = search.goals;
+  if (macs === undefined && params === undefined) return { plan: new Map(), harm: 0, ...present(search.pool) };
+  const least = Math.min(...trials.map(({ judged }) => judged.drop ?? Number.POSITIVE_INFINITY));
+  const share = [macs && `macs ${macs}`, params && `params ${params}`].filter(Boolean).join(" and ");
+  throw new LowrankError(
+    "unreachable",
+    `with ${share} no network was found that loses at most ${maxDrop} points: the best loses ${least.toFixed(2)}`,
+  );
+}
+
+/** Plans of rising harm and falling cost, from the most harmless that meets the budgets to the cheapest. */
+export function curveOf(search: Search): readonly Expected[] {
+  const { pool } = search;
+  const budgets = budgetsOf(search);
+  const cost = pool.times === null ? "macs" : "ms";
+  const first = choosePlan(pool, budgets);
+  if (first === null) return [];
+  const [from, to] = [Math.min(first[cost], present(pool)[cost]), Math.max(lowest(pool)[cost], 1e-9)];
+  const curve: Expected[] = Object.keys(budgets).length > 0 ? [first] : [];
+  for (let step = 1; step <= STEPS; step++) {
+    const limit = from * (to / from) ** (step / STEPS);
+    const within = Math.min(budgets[cost as "macs"] ?? Number.POSITIVE_INFINITY, limit * (1 + 1e-12));
+    const next = choosePlan(pool, { ...budgets, [cost]: within });
+    if (next !== null && next.plan.size > 0 && next.harm > (curve.at(-1)?.harm ?? -1)) curve.push(next);
+  }
+  return curve;
+}
+
+/** Points lost for one unit of harm, roughly: only where the bisection begins depends on it. */
+const POINTS_PER_HARM = 15;
+
+function startOn(curve: readonly Expected[], points: number): number {
+  const after = curve.findIndex(({ harm }) => harm * POINTS_PER_HARM > points);
+  return after < 0 ? curve.length - 1 : Math.max(0, after - 1);
+}
+
+/** The last index for which `holds`, taken to hold up to there; -1 where it holds nowhere. */
+async function bisect(length: number, start: number, holds: (index: number) => Promise<boolean>): Promise<number> {
+  let [low, high] = [-1, length];
+  let [next, stride] = [start, Math.max(1, length >> 3)];
+  while (high - low > 1) {
+    if (await holds(next)) low = next;
+    else high = next;
+    // By doubling strides away from the start until both ends are known, then by halves.
+    if (low < 0) next = Math.max(0, high - stride);
+    else if (high === length) next = Math.min(length - 1, low + stride);
+    else next = (low + high) >> 1;
+    stride *= 2;
+  }
+  return low;
+}
+
+/** The next plan before `index` that has at most `share` of its harm. */
+function saferThan(index: number, curve: readonly Expected[], share: number): number {
+  let next = index - 1;
+  while (next >= 0 && curve[next]!.harm > share * curve[index]!.harm) next--;
+  return next;
+}
+
+/** Whether a drop keeps within a limit with one standard error to spare. */
+function likely({ drop, drop_ci95 }: Judged, limit: number): boolean {
+  if (drop === null || drop_ci95 === null) return true;
+  return drop + (drop_ci95[1] - drop_ci95[0]) / (2 * 1.96) <= limit || (drop <= 0 && drop_ci95[0] === drop_ci95[1]);
+}
+
+/** A speed and a drop: the most accurate plan at the speed must keep the drop. */
+async function both(
+  search: Search,
+  speed: number,
+  maxDrop: number,
+  trials: Trial[],
+  control: Control,
+): Promise<Expected> {
+  const expected = await asFastAs(search, speed, trials, control);
+  const { judged } = trials.at(-1)!;
+  if ((judged.drop ?? 0) <= maxDrop) return expected;
+  const plain = { ...search, goals: { ...search.goals, speed: undefined } as Goals };
+  const slower = await withinDrop(plain, maxDrop, trials, control).catch(() => null);
+  const had = slower === null ? undefined : trials.findLast((trial) => trial.expected === slower)?.judged;
+  const other = had === undefined ? "" : `, and within ${maxDrop} points ${had.speedup.toFixed(2)} times the speed`;
+  throw new LowrankError(
+    "unreachable",
+    `${speed} times the speed and at most ${maxDrop} points lost cannot both be had: at that speed ${judged.drop!.toFixed(2)} points are lost${other}`,
+  );
+}
+
+/** @throws LowrankError `unreachable` */
+function refuse({ pool, goals }: Search, _: null): never {
+  const least = lowest(pool);
+  const share = (part: number, whole: number) => (Math.ceil((1000 * part) / whole) / 1000).toString();
+  const parts = (["macs", "params"] as const)
+    .filter((name) => goals[name] !== undefined)
+    .map((name) => `${name} ${goals[name]}: at least ${share(least[name], pool.costs[name])}`);
+  const each = parts.length > 1 ? ", each for itself" : "";
+  throw new LowrankError("unreachable", `this goal is out of reach of the methods tried (${parts.join("; ")}${each})`);
+}
