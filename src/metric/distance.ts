@@ -9,14 +9,14 @@ import { convAttributes } from "../autodiff/rules/window.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { type AnyMatrix, type Matrix, matrix } from "../linalg/matrix.ts";
-import { matmul as product, withLinalg } from "../linalg/products.ts";
+import { matmul as multiply, withLinalg } from "../linalg/products.ts";
 import type { Control } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import type { LayerBatch, Wanted } from "./gradient-graph.ts";
+import type { LayerBatch } from "./gradient-graph.ts";
 import { LABELS, windowOfLayer } from "./gradients.ts";
 import { closestProduct, outer } from "./mahalanobis.ts";
 import { confusable } from "./score-gradients.ts";
-import { streamGradients } from "./stream-gradients.ts";
+import { type Streaming, streamGradients } from "./stream-gradients.ts";
 
 type Numbers = Float32Array | Float64Array;
 
@@ -41,8 +41,8 @@ export async function covarianceDistance(
   const size = sigma.rows;
   const change = matrix(a.length / size, size, difference(a, b));
   return withLinalg(session, async (la) => {
-    const weighed = await product(la, change, sigma);
-    const left = outputs === null ? change : await product(la, outputs, change);
+    const weighed = await multiply(la, change, sigma);
+    const left = outputs === null ? change : await multiply(la, outputs, change);
     return Math.sqrt(Math.max(0, dot(left.data, weighed.data)));
   });
 }
@@ -109,23 +109,23 @@ export async function mahalanobisDistances(
   const changes = new Map(candidates.map((each) => [each.layer.name, changesOf(each)]));
   const counts = new Map(candidates.map(({ layer, weights }) => [layer.name, weights.length]));
   const sums = new Map(candidates.map(({ layer, weights }) => [layer.name, new Float64Array(weights.length)]));
-  const streaming = {
+  const streaming: Streaming = {
     vectors: confusable(labels),
-    wanted: ((e, batch) => products(e, batch, changes.get(batch.layer.name)!)) satisfies Wanted,
-    take: ({ name }: Layer, { data }: { readonly data: ArrayLike<number | bigint> }) => {
+    wanted: (e, batch) => products(e, batch, changes.get(batch.layer.name)!),
+    take({ name }, { data }) {
       const sum = sums.get(name)!;
       for (let i = 0; i < data.length; i++) sum[i % sum.length]! += Number(data[i]) ** 2;
     },
-    bytes: ({ name, shape: { F }, positions }: Layer) => ({
+    bytes: ({ name, shape: { F }, positions }) => ({
       fixed: 3 * 4 * changes.get(name)!.length,
       perImage: 2 * 4 * counts.get(name)! * F * positions,
     }),
     session,
   };
-  const layers = candidates.map(({ layer }) => layer);
+  const layers = candidates.filter(({ weights }) => weights.length > 0).map(({ layer }) => layer);
   const { blocked } = await streamGradients(model, layers, calibration, streaming, control);
   return new Map(
-    layers.map(({ name }) => {
+    candidates.map(({ layer: { name } }) => {
       const reason = blocked.get(name) ?? null;
       return [name, { distances: reason === null ? sums.get(name)!.map(Math.sqrt) : null, blocked: reason }];
     }),

@@ -114,7 +114,7 @@ function outputBytes({ shape: { F }, positions }: Layer) {
 }
 
 /** The sum over images of d^2, F x CXY. */
-export const squaredGradients: Wanted = (e, batch) => {
+const squaredGradients: Wanted = (e, batch) => {
   const { layer, images } = batch;
   const { F, C, X, Y } = layer.shape;
   if (isOnePatch(batch)) {

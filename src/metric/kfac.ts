@@ -1,6 +1,7 @@
 // The kfac metric: ||G^{1/2} (W~ - W) A^{1/2}||_F with A the covariance of the layer's input patches and G the second moment of the
-// gradients at its outputs (Martens and Grosse 2015; for convolutions Grosse and Martens 2016). Half its square is the KL divergence
-// of the network's answers to second order, with A and G taken as independent.
+// gradients at its outputs (Martens and Grosse 2015; for convolutions Grosse and Martens 2016). Half its square, times the layer's
+// positions, is the KL divergence of the network's answers to second order, where gradients depend neither on the input nor on
+// those at other positions.
 
 import type { Layer } from "../analyze/layers.ts";
 import type { LayerStatistics } from "../analyze/statistics.ts";

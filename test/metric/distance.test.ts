@@ -101,7 +101,18 @@ test("of layers of every kind, streamed distances are those of the gradients at 
   }
 });
 
-test("full is at most the root of the rank times diagonal, and the same where changes do not overlap", () => {
+test("a layer without candidates has no distances, and a blocked one says why", async () => {
+  const [first, second] = layersOf(goldenNet(), [3, 8, 8]);
+  const candidates = [
+    { layer: first!, weights: [] },
+    { layer: { ...second!, refused: "shared" }, weights: [weightMatrix(second!)] },
+  ];
+  const found = await mahalanobisDistances(goldenNet(), candidates, calibration(images, null, 7), {}, {});
+  expect(found.get("l1")).toEqual({ distances: new Float64Array(0), blocked: null });
+  expect(found.get("l2")).toEqual({ distances: null, blocked: "shared" });
+});
+
+test("the three kinds from gradients at hand, worked out by hand", () => {
   // Of one number alone: the same, whatever the kind.
   const gradients = matrix(3, 4, Float64Array.of(1, -2, 0, 3, 2, 1, 1, 0, -1, 0, 2, 1));
   const one = Float64Array.of(0, 0.5, 0, 0);
