@@ -53,19 +53,25 @@ async function decompose(
   metric: Metric,
   { ranks: asked }: DecomposeOptions,
 ): Promise<Decomposition> {
-  const [most1, most2] = [0, 1].map((i) => Math.max(...asked.map((rank) => rank[i]!))) as [number, number];
+  const most1 = Math.max(...asked.map(([r1 = 0]) => r1));
   const plain = weightTensor(weight, layer.shape);
   const white = await whitening(la, metric.patches, layer.shape);
   const basis = await channelBasis(la, await whitened(la, plain, white), most1);
   const directions = await orthonormalRows(la, transpose(await unwhitened(la, basis, white?.channels)));
   const grid = dimensionGrid(maxRanks(layer)[0]).filter((r1) => r1 <= most1);
   const way = [...new Set([1, 2, 4, ...grid, ...asked.map(([r1 = 0]) => r1)])].filter((r1) => r1 <= most1);
-  const context = { la, layer, most2, path: way.sort((a, b) => a - b) };
-  const points = await nestedPoints(context, plain, metric.patches, directions);
+  const path = way.sort((a, b) => a - b).map((r1) => ({ r1, most2: mostOutputs(asked, r1) }));
+  const points = await nestedPoints(la, layer, path, plain, metric.patches, directions);
   if (metric.patches === null) {
     for (const rank of asked) points.push(await iterated(la, layer, plain, basis, rank));
   }
   return fromPoints(points, (rank) => shapes(layer, rank));
+}
+
+/** How many directions of the outputs are kept with r1 of the channels: as many as any pair with no more channels asks for. */
+function mostOutputs(asked: readonly Rank[], r1: number): number {
+  const fitting = asked.flatMap(([one = 0, two = 0]) => (one <= r1 ? [two] : []));
+  return fitting.length > 0 ? Math.max(...fitting) : Math.min(...asked.map(([, r2 = 0]) => r2));
 }
 
 /**
@@ -94,17 +100,11 @@ async function orthonormalRows(la: Linalg, rows: Matrix): Promise<Matrix> {
   return matrix(made.rows, made.cols, Float64Array.from(Float32Array.from(made.data)));
 }
 
-interface Context {
-  readonly la: Linalg;
-  readonly layer: Layer;
-  readonly most2: number;
-  /** The r1, ascending. */
-  readonly path: readonly number[];
-}
-
-/** Points for every r1 on the path and every r2 up to the most. */
+/** Points for every r1 on the path, ascending, and every r2 up to its most. */
 async function nestedPoints(
-  { la, layer, most2, path }: Context,
+  la: Linalg,
+  layer: Layer,
+  path: readonly { readonly r1: number; readonly most2: number }[],
   plain: Tensor3,
   patches: Matrix | null,
   directions: Matrix,
@@ -118,7 +118,7 @@ async function nestedPoints(
   const energy = matrix(F, F);
   const points: Point[] = [];
   let done = 0;
-  for (const r1 of path) {
+  for (const { r1, most2 } of path) {
     const n = r1 * X * Y;
     const block = rowsOf(explained, done, n);
     const more = await matmul(la, block, block, { transA: true });
