@@ -8,7 +8,7 @@ import { balancedAssignment } from "../linalg/kmeans-balance.ts";
 import { type Matrix, matrix, rowsOf, transpose } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { ridge, solveUpper } from "../linalg/solve.ts";
-import { modeGrams, rootOf } from "./bicluster-modes.ts";
+import { whitening } from "./whiten.ts";
 
 export interface ColourProblem {
   readonly la: Linalg;
@@ -62,10 +62,10 @@ export async function colourProblem(
   }
   const common = { la, shape, patches: gram, target, energies };
   if (patches === null) return { ...common, points: pointsOf(w, shape), root: null };
-  const { channels, pixels } = modeGrams(patches, C);
-  const root = await rootOf(la, channels);
-  const along = await matmul(la, { rows: F * C, cols: X * Y, data: w.data }, await rootOf(la, pixels));
-  return { ...common, points: await matmul(la, pointsOf({ ...w, data: along.data }, shape), root), root };
+  const white = (await whitening(la, patches, shape))!;
+  const along = await matmul(la, { rows: F * C, cols: X * Y, data: w.data }, white.kernel);
+  const points = await matmul(la, pointsOf({ ...w, data: along.data }, shape), white.channels);
+  return { ...common, points, root: white.channels };
 }
 
 function identity(n: number): Matrix {
