@@ -1,9 +1,10 @@
 // The canonical polyadic decomposition: planted components are found, errors fall with the rank, nothing grows without bound.
 
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Cp, type CpFactors, cpAls } from "../../src/approximate/cp.ts";
 import { energyOf, type Tensor3 } from "../../src/approximate/tensor.ts";
-import { columnsOf, type Matrix } from "../../src/linalg/matrix.ts";
+import { columnsOf, type Matrix, matrix } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { normalMatrix } from "../linalg/recipes.ts";
 
@@ -129,3 +130,28 @@ test("a start that does not fit and a rank that is none are refused", async () =
   );
   await expect(cpAls(la, tensor, 3, 1, { start: { ...start, b: start.c } })).rejects.toThrow("got 4x3, 2x3, 2x3");
 });
+
+interface Golden {
+  readonly name: string;
+  readonly dims: Dims;
+  readonly tensor: readonly number[];
+  readonly start: Readonly<Record<"a" | "b" | "c", readonly number[]>>;
+  readonly rank: number;
+  readonly results: readonly { readonly sweeps: number; readonly error: number; readonly rebuilt: readonly number[] }[];
+}
+
+const GOLDEN: readonly Golden[] = JSON.parse(
+  readFileSync(new URL("../golden/cp/parafac.json", import.meta.url), "utf8"),
+);
+
+for (const { name, dims, tensor, start, rank, results } of GOLDEN) {
+  test(`${name}: plain sweeps from the same start are TensorLy's`, async () => {
+    const modes = (["a", "b", "c"] as const).map((mode, i) => matrix(dims[i]!, rank, Float64Array.from(start[mode])));
+    const options = { start: { a: modes[0]!, b: modes[1]!, c: modes[2]! }, ridge: 0, momentum: false, tolerance: 0 };
+    for (const { sweeps, error, rebuilt } of results) {
+      const found = await cpAls(la, { dims, data: Float64Array.from(tensor) }, rank, 1, { ...options, sweeps });
+      expect(Math.abs(found.error / error - 1)).toBeLessThan(1e-6);
+      expect(relativeDistance(multiplied(found), { dims, data: Float64Array.from(rebuilt) })).toBeLessThan(1e-5);
+    }
+  });
+}

@@ -1,12 +1,15 @@
 // tucker2: directions of channels and of outputs, a kernel between them.
 
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { weightMatrix } from "../../src/analyze/layers.ts";
 import { stageCosts } from "../../src/approximate/methods.ts";
 import { tucker2 } from "../../src/approximate/tucker2.ts";
+import { transpose } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
+import { random } from "../../src/linalg/random.ts";
 import { frobenius } from "../../src/metric/metric.ts";
-import { normalMatrix } from "../linalg/recipes.ts";
+import { fill, multiply, normalMatrix } from "../linalg/recipes.ts";
 import { rebuild } from "../support/rebuild.ts";
 import { convLayer, errorMade, expectMonotone, expectTold, pairsUpTo, patchesMetric } from "./three-stages.ts";
 
@@ -127,3 +130,52 @@ test("costs are those of the design's table; what it cannot take apart is refuse
   expect(tucker2.invalid(layer, [7, 9])).toContain("r1 7 is not a whole number from 1 to 6");
   expect(tucker2.invalid(layer, [6])).toContain("it takes 2 numbers (r1, r2)");
 });
+
+interface Golden {
+  readonly dims: readonly [number, number, number, number];
+  readonly seed: number;
+  readonly decay: number;
+  readonly norm: number;
+  readonly errors: readonly { readonly rank: readonly [number, number]; readonly error: number }[];
+}
+
+const GOLDEN: readonly Golden[] = JSON.parse(
+  readFileSync(new URL("../golden/tucker2/partial_tucker.json", import.meta.url), "utf8"),
+);
+
+/** The weight that test/golden/tucker2/make.py makes of the same numbers. */
+function goldenWeight({ dims: [F, C, X, Y], seed, decay }: Golden): Float32Array<ArrayBuffer> {
+  const uniform = (from: number, rows: number, cols: number) => {
+    const rng = random(from);
+    return fill(rows, cols, () => rng() - 0.5);
+  };
+  const [mixC, mixF] = [uniform(seed, C, C), uniform(seed + 1, F, F)];
+  const core = uniform(seed + 2, F, C * X * Y);
+  const scaled = fill(F, C * X * Y, (f, i) => {
+    const share = (1 + f) ** -decay * (1 + Math.floor(i / (X * Y))) ** -decay;
+    return core.data[f * core.cols + i]! * share;
+  });
+  const mixed = multiply(mixF, scaled);
+  const out = new Float32Array(mixed.data.length);
+  for (let f = 0; f < F; f++) {
+    const own = { rows: C, cols: X * Y, data: mixed.data.subarray(f * C * X * Y, (f + 1) * C * X * Y) };
+    out.set(multiply(transpose(mixC), own).data, f * C * X * Y);
+  }
+  return out;
+}
+
+for (const one of GOLDEN) {
+  const [F, C, X, Y] = one.dims;
+  test(`${F}x${C}x${X}x${Y}: as good as TensorLy's orthogonal iteration to convergence, within a hundredth`, async () => {
+    const layer = convLayer(F, C, [X, Y]);
+    const weight = goldenWeight(one);
+    const norm = Math.sqrt(weight.reduce((sum, value) => sum + value * value, 0));
+    expect(Math.abs(norm / one.norm - 1)).toBeLessThan(1e-6);
+    const ranks = one.errors.map(({ rank }) => rank);
+    const made = await tucker2.decompose(la, layer, weight, frobenius, { ranks, seed: 1 });
+    for (const { rank, error } of one.errors) {
+      expect((await made.error(rank)) / error, `at ${rank}`).toBeLessThan(1.01);
+      expect((await made.error(rank)) / error, `at ${rank}`).toBeGreaterThan(0.99);
+    }
+  });
+}
