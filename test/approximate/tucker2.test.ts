@@ -166,7 +166,7 @@ function goldenWeight({ dims: [F, C, X, Y], seed, decay }: Golden): Float32Array
 
 for (const one of GOLDEN) {
   const [F, C, X, Y] = one.dims;
-  test(`${F}x${C}x${X}x${Y}: as good as TensorLy's orthogonal iteration to convergence, within a hundredth`, async () => {
+  test(`${F}x${C}x${X}x${Y}: as good as TensorLy's orthogonal iteration to convergence, within a five-hundredth`, async () => {
     const layer = convLayer(F, C, [X, Y]);
     const weight = goldenWeight(one);
     const norm = Math.sqrt(weight.reduce((sum, value) => sum + value * value, 0));
@@ -174,8 +174,8 @@ for (const one of GOLDEN) {
     const ranks = one.errors.map(({ rank }) => rank);
     const made = await tucker2.decompose(la, layer, weight, frobenius, { ranks, seed: 1 });
     for (const { rank, error } of one.errors) {
-      expect((await made.error(rank)) / error, `at ${rank}`).toBeLessThan(1.01);
-      expect((await made.error(rank)) / error, `at ${rank}`).toBeGreaterThan(0.99);
+      expect((await made.error(rank)) / error, `at ${rank}`).toBeLessThan(1.002);
+      expect((await made.error(rank)) / error, `at ${rank}`).toBeGreaterThan(0.998);
     }
   });
 }

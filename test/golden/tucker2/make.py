@@ -6,15 +6,37 @@ Run with NumPy and TensorLy 0.10: python make.py
 """
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import tensorly as tl
 from tensorly.decomposition import partial_tucker
 
-# The numbers of src/linalg/random.ts, to the last bit.
-uniform = runpy.run_path(str(Path(__file__).parent.parent / "linalg" / "make.py"))["uniform"]
+MASK = 0xFFFFFFFF
+
+
+def uniform(seed, count):
+    """src/linalg/random.ts: sfc32, its state filled by splitmix32; numbers in [0, 1)."""
+    state = seed & MASK
+
+    def splitmix():
+        nonlocal state
+        state = (state + 0x9E3779B9) & MASK
+        z = state ^ (state >> 16)
+        z = (z * 0x21F0AAAD) & MASK
+        z = ((z ^ (z >> 15)) * 0x735A2D97) & MASK
+        return z ^ (z >> 15)
+
+    a, b, c, counter = splitmix(), splitmix(), splitmix(), 1
+    numbers = []
+    for _ in range(12 + count):
+        t = (a + b + counter) & MASK
+        counter = (counter + 1) & MASK
+        a = b ^ (b >> 9)
+        b = (c + (c << 3)) & MASK
+        c = (((c << 21) | (c >> 11)) + t) & MASK
+        numbers.append(t / 2**32)
+    return np.array(numbers[12:])
 
 
 def weight(F, C, X, Y, seed, decay):
