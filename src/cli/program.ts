@@ -8,6 +8,7 @@ import { addCompress } from "./compress.ts";
 import { addEval } from "./eval.ts";
 import { addFinetune } from "./finetune.ts";
 import { addInspect } from "./inspect.ts";
+import { addReproduce } from "./reproduce.ts";
 import { VERSION } from "./version.ts";
 
 const DONE = 0;
@@ -22,7 +23,7 @@ function createProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "lowrank: ")) })
     .helpCommand("help [command]", "the same as --help");
-  for (const add of [addInspect, addEval, addBench, addCompress, addFinetune]) add(program);
+  for (const add of [addInspect, addEval, addBench, addCompress, addFinetune, addReproduce]) add(program);
   for (const command of program.commands) command.showHelpAfterError(`See lowrank ${command.name()} --help`);
   program
     .showHelpAfterError("See lowrank --help")

@@ -1,0 +1,102 @@
+// Accuracy of a changed network against the original's, image by image: top-1 by labels, or without labels how often the two
+// answer alike. The original is run once, and of a changed network only what follows the change.
+
+import { type Passage, run, startPassage } from "../analyze/passage.ts";
+import { LowrankError } from "../errors.ts";
+import type { Model } from "../graph/model.ts";
+import { scoreRows } from "../measure/divergence.ts";
+import { type Interval, pairedDifference, wilson } from "../measure/statistics.ts";
+import type { Control } from "../progress.ts";
+import type { Subject } from "./subject.ts";
+
+export interface Accuracy {
+  /** Top-1 (or agreement with the original), a fraction of 1. */
+  readonly top1: number;
+  readonly top1_ci95: Interval;
+  /** Points lost against the original: the increase in classification error. */
+  readonly drop: number;
+  readonly drop_ci95: Interval;
+}
+
+/** The original's answers. */
+export interface Baseline {
+  /** Whether labels tell what is right, or the original's own answers. */
+  readonly quality: "top-1" | "agreement";
+  readonly n: number;
+  readonly top1: number;
+  readonly top1_ci95: Interval;
+  readonly answers: readonly number[];
+  /** What would be right. */
+  readonly wanted: readonly number[];
+}
+
+/** @throws LowrankError `bad-data` where no image can be read or labels do not fit, `unsupported` where the model is no classifier */
+export async function measureBaseline(subject: Subject, control: Control): Promise<Baseline> {
+  const { model, measured, session, images } = subject;
+  const { labels } = images.dataset;
+  const { answers, indices, classes } = await answersOf(startPassage(measured, session), model, control);
+  const wanted = labels === null ? answers : indices.map((index) => labels[index]!);
+  const wrong = wanted.find((label) => label < 0 || label >= classes);
+  if (wrong !== undefined) {
+    throw new LowrankError("bad-data", `an image has the label ${wrong}; the model knows ${classes} classes`);
+  }
+  const n = answers.length;
+  const right = answers.filter((answer, i) => answer === wanted[i]).length;
+  const quality = labels === null ? "agreement" : "top-1";
+  return { quality, n, top1: right / n, top1_ci95: wilson(right, n), answers, wanted };
+}
+
+/**
+ * @param passage of the images that are measured on, through what `model` has in common with the original
+ * @throws LowrankError `bad-data` where images can no longer be read that the original was run on
+ */
+export async function measureAccuracy(
+  passage: Passage,
+  baseline: Baseline,
+  model: Model,
+  control: Control,
+): Promise<Accuracy> {
+  const { n, wanted, answers: before } = baseline;
+  const { answers: after } = await answersOf(passage, model, control);
+  if (after.length !== n) {
+    throw new LowrankError("bad-data", `${after.length} images could be read, of the original ${n}: begin anew`);
+  }
+  const count = (first: boolean, second: boolean) =>
+    wanted.filter((label, i) => (before[i] === label) === first && (after[i] === label) === second).length;
+  const [both, lost, won, neither] = [count(true, true), count(true, false), count(false, true), count(false, false)];
+  const [low, high] = pairedDifference(both, lost, won, neither);
+  return {
+    top1: (both + won) / n,
+    top1_ci95: wilson(both + won, n),
+    drop: (100 * (lost - won)) / n,
+    drop_ci95: [100 * low, 100 * high],
+  };
+}
+
+/** The top answer to each image. */
+async function answersOf(passage: Passage, model: Model, control: Control) {
+  const output = model.graph.outputs[0]!.name;
+  const answers: number[] = [];
+  const indices: number[] = [];
+  let classes = 0;
+  await run(
+    passage,
+    model,
+    [output],
+    (found, images) => {
+      const scores = scoreRows(found[output]!, images.length);
+      if (scores === null) {
+        const what = `the model's output ${output} is not one score a class`;
+        throw new LowrankError("unsupported", `${what}: the evaluation is of classifiers`);
+      }
+      classes = scores.length / images.length;
+      for (let i = 0; i < images.length; i++) {
+        const row = scores.subarray(i * classes, (i + 1) * classes);
+        answers.push(row.indexOf(Math.max(...row)));
+      }
+      indices.push(...images);
+    },
+    control,
+  );
+  return { answers, indices, classes };
+}

@@ -1,0 +1,138 @@
+// The cascade (paper, section 3.5): the first layers of the network approximated one after the other, all at least so many times
+// cheaper, with what is above tuned after each; and the same with refits alone.
+
+import { countCosts } from "../analyze/costs.ts";
+import { imageShape } from "../analyze/input.ts";
+import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import { startPassage } from "../analyze/passage.ts";
+import type { Decomposition } from "../approximate/method.ts";
+import { METHODS } from "../approximate/methods.ts";
+import { decompose } from "../approximate/output-side.ts";
+import { compressLayerwise } from "../finetune/layerwise.ts";
+import type { Tuning } from "../finetune/tune.ts";
+import type { Model } from "../graph/model.ts";
+import { inferShapes } from "../graph/shapes.ts";
+import { seedFor } from "../linalg/random.ts";
+import { compareLatency } from "../measure/latency.ts";
+import type { Interval } from "../measure/statistics.ts";
+import { approximateLayer } from "../rewrite/approximate-layer.ts";
+import { finish } from "../rewrite/finish.ts";
+import { startPassages } from "../rewrite/refit.ts";
+import type { ScoredLayer } from "../search/score.ts";
+import { type Accuracy, measureAccuracy } from "./accuracy.ts";
+import type { Bench } from "./bench.ts";
+import type { Setting } from "./experiments.ts";
+import { metricsOf } from "./metrics.ts";
+import type { Running } from "./speed.ts";
+
+/** A layer and what becomes of it. */
+export interface Link {
+  readonly layer: string;
+  readonly setting: Setting;
+}
+
+/** The network with its first layers approximated. */
+export interface Stage {
+  /** How many times cheaper each layer is at least. */
+  readonly target: number;
+  /** In the order in which they were done. */
+  readonly links: readonly Link[];
+  readonly tuning: boolean;
+  readonly accuracy: Accuracy;
+  /** Epochs over the images spent on it in all. */
+  readonly epochs: number;
+  /** Of the whole network, for one image. */
+  readonly macs: number;
+  readonly params: number;
+  /** Whole networks in turn, how many times faster; empty where it was not timed. */
+  readonly speeds: readonly (Running & { readonly speedup: number; readonly ci95: Interval })[];
+}
+
+/** Refits alone: the network after each layer. */
+export function measureRefits(bench: Bench, target: number, links: readonly Link[]): Promise<readonly Stage[]> {
+  const { la, subject, memo, control } = bench;
+  const { model, calibration, session, seed } = subject;
+  return memo(JSON.stringify(["refits", target, links]), async () => {
+    const stages: Stage[] = [];
+    let [current, passages] = [model, startPassages(calibration, session)];
+    for (const [index, link] of links.entries()) {
+      const layer = layerOf(subject.layers, link);
+      const factors = await (await takenApart(bench, layer, link)).cut(link.setting.rank);
+      const done = await approximateLayer(la, current, model, layer, factors, passages, seed, control);
+      [current, passages] = [done.model, done.passages!];
+      stages.push(
+        await stageOf(bench, current, { target, links: links.slice(0, index + 1), tuning: false, epochs: 0 }),
+      );
+    }
+    return stages;
+  });
+}
+
+/** Denton's loop over the first layers. */
+export function measureTunedStage(
+  bench: Bench,
+  target: number,
+  links: readonly Link[],
+  runnings: readonly Running[],
+  machine: string,
+  tuning: Tuning,
+): Promise<Stage> {
+  const { la, subject, memo, control, effort } = bench;
+  const { model, layers, calibration, session, seed } = subject;
+  return memo(JSON.stringify(["cascade", target, links, effort.epochs, runnings, machine]), async () => {
+    const plan = new Map(links.map(({ layer, setting: { method, rank } }) => [layer, { method, rank }]));
+    const scoredIn = async (within: Model, layer: Layer, link: Link): Promise<ScoredLayer> => {
+      const decompositions = new Map([[link.setting.method, await takenApart(bench, layer, link, within)]]);
+      return { layer, candidates: [], decompositions, mean: null, refused: null };
+    };
+    const scored: ScoredLayer[] = [];
+    for (const link of links) scored.push(await scoredIn(model, layerOf(layers, link), link));
+    const score = (within: Model, layer: Layer) =>
+      scoredIn(within, layer, links.find((link) => link.layer === layer.name)!);
+    const what = { original: model, plan, scored, calibration, tuning, score };
+    const options = { epochs: effort.epochs * links.length, joint: 0, session, seed, settings: [], ...control };
+    const { model: tuned, tunings } = await compressLayerwise(la, what, options);
+    const epochs = [...tunings.values()].reduce((sum, record) => sum + record.epochs, 0);
+    return stageOf(bench, tuned, { target, links, tuning: true, epochs }, runnings);
+  });
+}
+
+const layerOf = (layers: readonly Layer[], { layer }: Link): Layer => layers.find(({ name }) => name === layer)!;
+
+/** Under the covariance metric of the layer's inputs in `within`, by default the original. */
+async function takenApart(
+  { la, subject, control }: Bench,
+  layer: Layer,
+  { setting: { method: name, rank } }: Link,
+  within: Model = subject.model,
+): Promise<Decomposition> {
+  const method = METHODS.find((each) => each.name === name)!;
+  const metric = await metricsOf(la, { ...subject, model: within }, layer, method.wantsPatches, control)("covariance");
+  const options = { ranks: [rank], seed: seedFor(subject.seed, layer.name) };
+  return decompose(la, method, layer, weightMatrix(layer), metric, options);
+}
+
+async function stageOf(
+  { la, subject, baseline, control, effort }: Bench,
+  model: Model,
+  stage: Pick<Stage, "target" | "links" | "tuning" | "epochs">,
+  runnings: readonly Running[] = [],
+): Promise<Stage> {
+  const shape = (batch: number) => imageShape(subject.input, subject.input.batch ?? batch);
+  const finished = await finish(la, model, shape(1));
+  const speeds: Stage["speeds"][number][] = [];
+  for (const { batch, threads } of runnings) {
+    const pair = [subject.model, finished].map((each, i) => ({ name: i === 0 ? "before" : "after", model: each }));
+    const options = {
+      ...(threads !== null && { threads }),
+      inputShapes: shape(batch),
+      seconds: 4 * effort.seconds,
+      ...control,
+    };
+    const { speedup, ci95 } = (await compareLatency(pair, options))[1]!.ratio_to_first;
+    speeds.push({ batch, threads, speedup, ci95 });
+  }
+  const { macs, params } = countCosts(finished, inferShapes(finished, shape(1)));
+  const accuracy = await measureAccuracy(startPassage(subject.measured, subject.session), baseline, model, control);
+  return { ...stage, accuracy, macs, params, speeds };
+}

@@ -1,0 +1,362 @@
+// The figures of the evaluation as charts, each with sentences that say what it shows, told by the numbers.
+
+import { METHOD_NAMES } from "../approximate/methods.ts";
+import { median } from "../measure/statistics.ts";
+import type { MetricName } from "../metric/metric.ts";
+import type { Chart, ChartGuide, ChartPanel, ChartPoint, ChartSeries } from "../report/charts.ts";
+import { digits, plural } from "../report/format.ts";
+import type { Candidate } from "../search/candidates.ts";
+import type { Accuracy } from "./accuracy.ts";
+import type { Stage } from "./cascade.ts";
+import type { Setting } from "./experiments.ts";
+import type { Point, TunedPoint } from "./point.ts";
+import type { LayerResults, Results } from "./run.ts";
+import type { Speed } from "./speed.ts";
+import { rankText, threadsText, times } from "./tables.ts";
+
+export interface Figure {
+  /** Of its file. */
+  readonly name: string;
+  readonly title: string;
+  readonly caption: string;
+  readonly chart: Chart;
+}
+
+/** Points that may be lost for a setting to be good enough. */
+export const ENOUGH = 1;
+
+const METRIC_STYLES: Readonly<Record<MetricName, number>> = { frobenius: 0, mahalanobis: 1, covariance: 2, kfac: 3 };
+
+const methodStyle = (method: string): number => METHOD_NAMES.findIndex((name) => `${name}` === method);
+
+const TIMES_FEWER = { name: "times fewer MACs of the layer", log: true } as const;
+
+/** "a, b and c". */
+export function listed(parts: readonly string[]): string {
+  return parts.length < 2 ? (parts[0] ?? "") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
+
+const percentPoint = (x: number, { top1, top1_ci95: [low, high] }: Accuracy): ChartPoint => ({
+  x,
+  y: 100 * top1,
+  range: [100 * low, 100 * high],
+});
+
+const byX = (a: ChartPoint, b: ChartPoint): number => a.x - b.x;
+
+/** Relative error of every method on the convolutions: the best that each reaches at a cost. */
+export function errorFigure({ layers }: Results): Figure | null {
+  const shown = layers.filter(({ layer, candidates }) => layer.op === "Conv" && candidates.length > 0).slice(0, 4);
+  if (shown.length === 0) return null;
+  const panels = shown.map(({ layer, candidates }) => ({
+    title: layer.name,
+    series: METHOD_NAMES.map((name) => frontOf(layer.macs, name, candidates)).filter(({ points }) => points.length > 0),
+  }));
+  const sentences = shown.map(({ layer, candidates }) => {
+    const within = candidates.filter(({ macs }) => layer.macs / macs >= 3);
+    const [best] = [...within].sort((a, b) => a.error - b.error);
+    if (best === undefined) return `on ${layer.name} no method reaches 3 times fewer MACs`;
+    return `on ${layer.name} ${best.method} does (${rankText(best)}), with an error of ${digits(best.error)}`;
+  });
+  return {
+    name: "errors",
+    title: "Relative error of the layer under the covariance metric, by method",
+    caption: `At 3 times fewer MACs, which method comes closest differs from layer to layer: ${listed(sentences)}.`,
+    chart: { panels, columns: 2, x: TIMES_FEWER, y: { name: "relative error", min: 0 } },
+  };
+}
+
+/** Of a method's candidates those that none cheaper surpasses. */
+function frontOf(macs: number, method: string, candidates: readonly Candidate[]): ChartSeries {
+  const own = candidates.filter((one) => one.method === method).sort((a, b) => a.macs - b.macs);
+  let least = Number.POSITIVE_INFINITY;
+  const front = own.filter(({ error }) => {
+    if (error >= least) return false;
+    least = error;
+    return true;
+  });
+  const points = front.map((one) => ({ x: macs / one.macs, y: one.error })).sort(byX);
+  return { name: method, style: methodStyle(method), points };
+}
+
+/** Error over the numbers of clusters, for methods that have them. */
+export function clusterFigure({ layers }: Results): Figure | null {
+  const one = layers.find(({ role }) => role === "second");
+  const methods = [
+    ...new Set(one?.candidates.filter(({ method }) => method.startsWith("bicluster")).map(({ method }) => method)),
+  ];
+  if (one === undefined || methods.length === 0) return null;
+  const { layer, candidates } = one;
+  const pairs = [
+    ...new Set(candidates.filter(({ method }) => methods.includes(method)).map(({ rank }) => pairText(rank))),
+  ];
+  const panels = methods.map((method) => ({
+    title: method,
+    series: pairs.map((pair, style) => {
+      const own = candidates.filter((each) => each.method === method && pairText(each.rank) === pair);
+      return { ...frontOf(layer.macs, method, own), name: pair, style };
+    }),
+  }));
+  const best = methods.map((method) => {
+    const own = candidates.filter((each) => each.method === method && layer.macs / each.macs >= 4);
+    return own.sort((a, b) => a.error - b.error)[0];
+  });
+  const sentences = best.flatMap((each) =>
+    each === undefined ? [] : [`${each.method} with ${rankText(each)} (error ${digits(each.error)})`],
+  );
+  return {
+    name: "clusters",
+    title: `${layer.name} over the numbers of clusters: G of input channels, H of outputs, along each line the rank K`,
+    caption:
+      sentences.length > 0
+        ? `Of all that take at least 4 times fewer MACs, these are closest: ${listed(sentences)}.`
+        : "None takes 4 times fewer MACs.",
+    chart: { panels, x: TIMES_FEWER, y: { name: "relative error", min: 0 } },
+  };
+}
+
+const pairText = ([G, H]: readonly number[]): string => `G ${G}, H ${H}`;
+
+const TREATMENTS = [
+  { key: "factors", title: "factors alone, as in the paper" },
+  { key: "refit", title: "last factor refitted" },
+  { key: "tuned", title: "layers above tuned" },
+] as const;
+
+type Treatment = (typeof TREATMENTS)[number]["key"];
+
+/** Accuracy against compression under each metric, for one method on one layer. */
+export function curveFigure(results: Results, one: LayerResults, method: string): Figure {
+  const curves = one.curves.filter((setting) => setting.method === method);
+  const x = curveAxis(one, curves);
+  const metrics = [...new Set(one.points.filter((point) => isOn(curves, point)).map(({ metric }) => metric))];
+  const treatments = TREATMENTS.filter(({ key }) => key !== "tuned" || one.tuned.some((point) => isOn(curves, point)));
+  const panels = treatments.map(({ key, title }) => ({
+    title,
+    guides: originalGuide(results),
+    series: metrics
+      .map(
+        (metric): ChartSeries => ({
+          name: metric,
+          style: METRIC_STYLES[metric],
+          points: measured(one, curves, metric, key)
+            .map(({ setting, accuracy }) => percentPoint(x.of(setting), accuracy))
+            .sort(byX),
+        }),
+      )
+      .sort((a, b) => a.style - b.style),
+  }));
+  return {
+    name: `${fileName(one.layer.name)}-${fileName(method)}`,
+    title: `${one.layer.name} by ${method}`,
+    caption: curveCaption(
+      one,
+      curves,
+      metrics,
+      treatments.map(({ key }) => key),
+    ),
+    chart: { panels, x: x.axis, y: { name: `${results.baseline.quality}, %` } },
+  };
+}
+
+const fileName = (name: string): string => name.replace(/[^\w-]+/g, "-").toLowerCase();
+
+const isOn = (curves: readonly Setting[], { setting }: { readonly setting: Setting }): boolean =>
+  curves.some(({ method, rank }) => method === setting.method && `${rank}` === `${setting.rank}`);
+
+const originalGuide = ({ baseline }: Results): readonly ChartGuide[] => [{ name: "original", at: 100 * baseline.top1 }];
+
+/** What a treatment of a layer gave at each setting of a curve. */
+function measured({ points, tuned }: LayerResults, curves: readonly Setting[], metric: MetricName, key: Treatment) {
+  const own = <T extends Point | TunedPoint>(all: readonly T[]) =>
+    all.filter((point) => point.metric === metric && isOn(curves, point));
+  if (key === "tuned") return own(tuned).map(({ setting, tuned: accuracy }) => ({ setting, accuracy }));
+  return own(points).map((point) => ({ setting: point.setting, accuracy: point[key] }));
+}
+
+/** MACs; where all settings cost much the same, the number that tells them apart. */
+function curveAxis({ layer }: LayerResults, curves: readonly Setting[]) {
+  const ratios = curves.map(({ macs }) => layer.macs / macs);
+  const alike = Math.max(...ratios) < 1.3 * Math.min(...ratios) && curves.every(({ rank }) => rank.length === 1);
+  if (!alike || curves.length < 2) return { axis: TIMES_FEWER, of: ({ macs }: Setting) => layer.macs / macs };
+  const [word = ""] = rankText(curves[0]!).split(" ");
+  const name = word === "colours" ? "number of colours" : `rank ${word}`;
+  return { axis: { name, log: true }, of: ({ rank }: Setting) => rank[0]! };
+}
+
+/** For each treatment the most that stays within a point, by metric. */
+function curveCaption(
+  one: LayerResults,
+  curves: readonly Setting[],
+  metrics: readonly MetricName[],
+  treatments: readonly Treatment[],
+): string {
+  const words = { factors: "With the factors alone", refit: "refitted", tuned: "tuned" } as const;
+  const parts = treatments.map((key) => {
+    const reached = metrics.map((metric) => {
+      const within = measured(one, curves, metric, key).filter(({ accuracy }) => accuracy.drop <= ENOUGH);
+      const [best] = within.sort((a, b) => a.setting.macs - b.setting.macs);
+      return {
+        metric,
+        text: best === undefined ? "none" : `${times(one.layer.macs / best.setting.macs)} (${rankText(best.setting)})`,
+      };
+    });
+    const same = new Set(reached.map(({ text }) => text));
+    const told =
+      same.size === 1
+        ? `${[...same][0]} under every metric`
+        : listed(reached.map(({ metric, text }) => `${text} under ${metric}`));
+    return `${words[key]} it is ${told}`;
+  });
+  return `The fewest MACs that lose no more than ${plural(ENOUGH, "point")}: ${parts.join("; ").replace(/^With/, "with")}.`;
+}
+
+/** Measured against theoretical speed-up: a panel for each way to run. */
+export function speedFigure({ layers, runnings }: Results): Figure | null {
+  const all = layers.flatMap(({ speeds }) => speeds);
+  if (all.length === 0) return null;
+  const panels = runnings.map(({ batch, threads }): ChartPanel => {
+    const own = all.filter((speed) => speed.batch === batch && speed.threads === threads);
+    return {
+      title: `batch ${batch}, ${threadsText(threads)}`,
+      guides: [{ name: "as MACs promise", at: "diagonal" }],
+      series: METHOD_NAMES.map((name) => ({
+        name,
+        style: methodStyle(name),
+        joined: false,
+        points: own
+          .filter(({ setting }) => setting.method === name)
+          .map(({ theoretical, measured, ci95 }) => ({ x: theoretical, y: measured, range: ci95 })),
+      })).filter(({ points }) => points.length > 0),
+    };
+  });
+  return {
+    name: "speed",
+    title: "Measured against theoretical speed-up of a layer",
+    caption: speedCaption(all, runnings),
+    chart: {
+      ...{ panels, columns: 2 },
+      x: { name: "theoretical: times fewer MACs", log: true },
+      y: { name: "measured: times faster", log: true },
+    },
+  };
+}
+
+function speedCaption(all: readonly Speed[], runnings: Results["runnings"]): string {
+  const parts = runnings.map(({ batch, threads }) => {
+    const own = all.filter((speed) => speed.batch === batch && speed.threads === threads);
+    const kept = median(own.map(({ measured, theoretical }) => measured / theoretical));
+    const slower = own.filter(({ ci95 }) => ci95[1] < 1).length;
+    return `${digits(kept)} at batch ${batch} on ${threadsText(threads)} (${slower} of ${own.length} slower than the layer they replace)`;
+  });
+  const best = bestKept(all);
+  return `Median of measured over theoretical speed-up: ${listed(parts)}. ${best}`;
+}
+
+/** The method that makes most of its MACs. */
+function bestKept(all: readonly Speed[]): string {
+  const methods = [...new Set(all.map(({ setting }) => setting.method))].map((name) => {
+    const own = all.filter(({ setting }) => setting.method === name);
+    return { name, kept: median(own.map(({ measured, theoretical }) => measured / theoretical)) };
+  });
+  const sorted = methods.sort((a, b) => b.kept - a.kept);
+  const [first, last] = [sorted[0]!, sorted.at(-1)!];
+  if (first === last) return `All are ${first.name}.`;
+  return `Over all, ${first.name} makes most of its MACs (${digits(first.kept)}), ${last.name} least (${digits(last.kept)}).`;
+}
+
+/** Accuracy against parameters of fully connected layers. */
+export function denseFigure(results: Results): Figure | null {
+  const shown = results.layers.filter(({ role, curves }) => role === "dense" && curves.length > 0).slice(0, 4);
+  if (shown.length === 0) return null;
+  const lines = [
+    { name: "frobenius, factors alone", metric: "frobenius", key: "factors", style: 0, dashed: true },
+    { name: "covariance, factors alone", metric: "covariance", key: "factors", style: 2, dashed: true },
+    { name: "covariance, refitted", metric: "covariance", key: "refit", style: 2, dashed: false },
+  ] as const;
+  const panels = shown.map((one) => ({
+    title: one.layer.name,
+    guides: originalGuide(results),
+    series: lines.map(({ name, metric, key, style, dashed }) => ({
+      ...{ name, style, dashed },
+      points: measured(one, one.curves, metric, key)
+        .map(({ setting, accuracy }) => percentPoint(one.layer.params / setting.params, accuracy))
+        .sort(byX),
+    })),
+  }));
+  const sentences = shown.map(({ layer, points }) => {
+    const within = points.filter(({ metric, refit }) => metric === "covariance" && refit.drop <= ENOUGH);
+    const [best] = within.sort((a, b) => a.setting.params - b.setting.params);
+    if (best === undefined) return `${layer.name} at no rank`;
+    return `${layer.name} ${times(layer.params / best.setting.params)} (${rankText(best.setting)})`;
+  });
+  return {
+    name: "fully-connected",
+    title: "Fully connected layers by SVD",
+    caption: `How many times fewer parameters a layer can have, refitted, for at most ${plural(ENOUGH, "point")}: ${listed(sentences)}.`,
+    chart: {
+      panels,
+      x: { name: "times fewer parameters of the layer", log: true },
+      y: { name: `${results.baseline.quality}, %` },
+    },
+  };
+}
+
+/** Accuracy while one layer after the other is approximated. */
+export function cascadeFigure(results: Results): Figure | null {
+  const { stages, baseline } = results;
+  const names = results.layers.map(({ layer }) => layer.name);
+  if (stages.length === 0) return null;
+  const targets = [...new Set(stages.map(({ target }) => target))];
+  const series = targets.flatMap((target, style) =>
+    [true, false].map((tuning): ChartSeries => {
+      const own = stages.filter((stage) => stage.target === target && stage.tuning === tuning);
+      const points = own.map(({ links, accuracy }) => percentPoint(names.indexOf(links.at(-1)!.layer), accuracy));
+      const name = `each ${times(target)}, ${tuning ? "tuned between" : "refits alone"}`;
+      return { name, style, dashed: !tuning, points };
+    }),
+  );
+  return {
+    name: "cascade",
+    title: "All layers, first to last",
+    caption: targets.map((target) => cascadeSentence(results, target)).join(" "),
+    chart: {
+      panels: [
+        {
+          title: "",
+          series: series.filter(({ points }) => points.length > 0),
+          guides: [
+            ...originalGuide(results),
+            { name: `${plural(ENOUGH, "point")} less`, at: 100 * baseline.top1 - ENOUGH },
+          ],
+        },
+      ],
+      x: { name: "approximated up to this layer", ticks: names },
+      y: { name: `${baseline.quality}, %` },
+    },
+  };
+}
+
+function cascadeSentence({ stages }: Results, target: number): string {
+  const reach = (tuning: boolean) => {
+    const own = stages.filter((stage) => stage.target === target && stage.tuning === tuning);
+    const beyond = own.findIndex(({ accuracy }) => accuracy.drop > ENOUGH);
+    return { own, carried: beyond < 0 ? own.length : beyond };
+  };
+  const [tuned, plain] = [reach(true), reach(false)];
+  const told = ({ own, carried }: { own: readonly Stage[]; carried: number }) =>
+    carried === own.length
+      ? `all ${own.length} layers`
+      : carried === 0
+        ? "no layer"
+        : `${carried} of ${own.length} layers, up to ${own[carried - 1]!.links.at(-1)!.layer}`;
+  const last = (tuned.own.length > 0 ? tuned : plain).own.at(-1);
+  const cost = last === undefined ? "" : ` ${lossText(last)}`;
+  const between = tuned.own.length > 0 ? `with tuning between it carries through ${told(tuned)}; ` : "";
+  return `With each layer at least ${times(target)} cheaper, ${between}with refits alone through ${told(plain)}, within ${plural(ENOUGH, "point")}.${cost}`;
+}
+
+function lossText({ accuracy: { drop, drop_ci95 }, tuning }: Stage): string {
+  const range = `95% interval ${drop_ci95[0].toFixed(2)} to ${drop_ci95[1].toFixed(2)}`;
+  return `All layers together lose ${drop.toFixed(2)} points (${range})${tuning ? ", tuned" : ""}.`;
+}

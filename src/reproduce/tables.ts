@@ -1,0 +1,252 @@
+// The tables of the evaluation, as data first: a value for JSON and a text for people in every cell.
+
+import type { Layer } from "../analyze/layers.ts";
+import type { MethodName } from "../approximate/method.ts";
+import { METHODS } from "../approximate/methods.ts";
+import type { Interval } from "../measure/statistics.ts";
+import { accuracy, count, digits, plainInk, table } from "../report/format.ts";
+import type { PageColumn } from "../report/page.ts";
+import type { Accuracy } from "./accuracy.ts";
+import type { Stage } from "./cascade.ts";
+import type { Setting } from "./experiments.ts";
+import type { Point } from "./point.ts";
+import type { LayerResults, Results } from "./run.ts";
+
+export interface DataTable {
+  /** Of its files. */
+  readonly name: string;
+  readonly title: string;
+  readonly caption: string;
+  readonly columns: readonly (PageColumn & { readonly key: string })[];
+  readonly rows: readonly Readonly<Record<string, Cell>>[];
+}
+
+export interface Cell {
+  readonly value: unknown;
+  readonly text: string;
+}
+
+/** A text, or nothing where there is no value. */
+function cell<T>(value: T | null | undefined, format: (value: T) => string = String): Cell {
+  return value === null || value === undefined ? { value: null, text: "" } : { value, text: format(value) };
+}
+
+/** What `tables/NAME.json` holds: a list of objects. */
+export const tableValues = ({ rows }: DataTable): readonly Record<string, unknown>[] =>
+  rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, { value }]) => [key, value])));
+
+/** What `tables/NAME.txt` holds. */
+export function tableText(data: DataTable): string {
+  return `${data.title}\n${data.caption}\n\n${table(data.columns, tableCells(data), plainInk)}\n`;
+}
+
+export const tableCells = ({ columns, rows }: DataTable): string[][] =>
+  rows.map((row) => columns.map(({ key }) => row[key]?.text ?? ""));
+
+export const times = (value: number): string => `${digits(value)}x`;
+export const points = (value: number): string => value.toFixed(2);
+const range = ([low, high]: Interval, format: (value: number) => string): string => `${format(low)} to ${format(high)}`;
+
+/** "G 4, H 2, K 8". */
+export function rankText({ method, rank }: Pick<Setting, "method" | "rank">): string {
+  const { parameters } = METHODS.find(({ name }) => name === method)!;
+  return rank.map((value, i) => `${parameters[i]} ${value}`).join(", ");
+}
+
+/** Weights that a method keeps, as the paper writes them: F and C channels, a kernel of X times Y. */
+const FORMULAS: Readonly<Record<MethodName, string>> = {
+  svd: "r(F + C)",
+  channel: "rCXY + rF",
+  spatial: "rCX + rFY",
+  svd3: "CK1 + XYK1K2 + FK1K2",
+  outer: "K(C + XY + F)",
+  monochromatic: "CC' + XYF",
+  "bicluster+outer": "GHK(C/G + XY + F/H)",
+  "bicluster+svd": "GH(CK1/G + XYK1K2 + FK1K2/H)",
+  tucker2: "Cr1 + r1r2XY + r2F",
+};
+
+const text = (key: string, title: string) => ({ key, title }) as const;
+const number = (key: string, title: string) => ({ key, title, align: "right" as const });
+
+/** How an accuracy is shown: two columns of it. */
+const dropColumns = (key: string, title: string) => [number(key, title), text(`${key}_ci95`, "95% interval")];
+
+const dropCells = (key: string, value: Accuracy | null | undefined) => ({
+  [key]: cell(value?.drop, points),
+  [`${key}_ci95`]: cell(value?.drop_ci95, (ci) => range(ci, points)),
+});
+
+const top1Cells = (key: string, value: Accuracy | null | undefined) => ({
+  [key]: cell(value?.top1, accuracy),
+  [`${key}_ci95`]: cell(value?.top1_ci95, (ci) => range(ci, accuracy)),
+});
+
+/** The paper's first table, for every layer and method. */
+export function layerTable({ layers }: Results): DataTable {
+  return {
+    name: "layers",
+    title: "Every layer by every method",
+    caption:
+      "Of the layer: parameters (weights), how many times fewer parameters and multiply-accumulates, relative error under the " +
+      "covariance metric; of the network: increase in classification error in points, with the factors as they come and with the " +
+      "last of them refitted.",
+    columns: [
+      ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), text("formula", "weights")],
+      ...[number("params", "parameters"), number("params_ratio", "fewer"), number("macs_ratio", "fewer MACs")],
+      number("error", "error"),
+      ...dropColumns("factors_drop", "increase"),
+      ...dropColumns("refit_drop", "refitted"),
+    ],
+    rows: layers.flatMap((one) => [
+      originalRow(one.layer),
+      ...one.table.map((setting) => layerRow(one, pointAt(one, setting), setting)),
+    ]),
+  };
+}
+
+function originalRow(layer: Layer) {
+  const { F, C, X, Y } = layer.shape;
+  const dense = layer.op !== "Conv";
+  return {
+    layer: cell(layer.name),
+    method: cell("as it was"),
+    setting: cell(dense ? `${F} x ${C}` : `${F} x ${C} x ${X} x ${Y}`),
+    formula: cell(dense ? "FC" : "FCXY"),
+    params: cell(layer.params, count),
+  };
+}
+
+function layerRow({ layer }: LayerResults, point: Point, setting: Setting) {
+  return {
+    layer: cell(layer.name),
+    method: cell(setting.method),
+    setting: cell(rankText(setting)),
+    formula: cell(FORMULAS[setting.method]),
+    params: cell(setting.params, count),
+    params_ratio: cell(layer.params / setting.params, times),
+    macs_ratio: cell(layer.macs / setting.macs, times),
+    error: cell(point.error, digits),
+    ...dropCells("factors_drop", point.factors),
+    ...dropCells("refit_drop", point.refit),
+  };
+}
+
+const isAt = (setting: Setting) => (one: { readonly setting: Setting }) =>
+  one.setting.method === setting.method && `${one.setting.rank}` === `${setting.rank}`;
+
+/** Under the covariance metric. */
+export const pointAt = ({ points }: LayerResults, setting: Setting): Point =>
+  points.filter(isAt(setting)).find(({ metric }) => metric === "covariance")!;
+
+/** The points of the curves of one role. */
+export function curveTable({ layers }: Results, role: "first" | "second" | "dense"): DataTable {
+  const own = layers.filter((one) => one.role === role);
+  const tuned = own.some((one) => one.tuned.length > 0);
+  const names = { first: "first-convolution", second: "second-convolution", dense: "fully-connected" } as const;
+  const titles = { first: "First convolution", second: "Second convolution", dense: "Fully connected layers" } as const;
+  return {
+    name: names[role],
+    title: `${titles[role]}, all points`,
+    caption: `Error is relative, under each row's own metric${tuned ? "; epochs are those that tuning took" : ""}.`,
+    columns: [
+      ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), text("metric", "metric")],
+      ...[number("params_ratio", "fewer parameters"), number("macs_ratio", "fewer MACs"), number("error", "error")],
+      ...[number("factors", "factors alone"), text("factors_ci95", "95% interval")],
+      ...[number("refit", "refitted"), text("refit_ci95", "95% interval")],
+      ...(tuned ? [number("tuned", "tuned"), text("tuned_ci95", "95% interval"), number("epochs", "epochs")] : []),
+    ],
+    rows: own.flatMap((one) =>
+      one.curves.flatMap((setting) =>
+        one.points.filter(isAt(setting)).map((point) => {
+          const after = one.tuned.filter(isAt(setting)).find(({ metric }) => metric === point.metric);
+          return {
+            layer: cell(one.layer.name),
+            method: cell(setting.method),
+            setting: cell(rankText(setting)),
+            metric: cell(point.metric),
+            params_ratio: cell(one.layer.params / setting.params, times),
+            macs_ratio: cell(one.layer.macs / setting.macs, times),
+            error: cell(point.error, digits),
+            ...top1Cells("factors", point.factors),
+            ...top1Cells("refit", point.refit),
+            ...(tuned && { ...top1Cells("tuned", after?.tuned), epochs: cell(after?.epochs, digits) }),
+          };
+        }),
+      ),
+    ),
+  };
+}
+
+export function speedTable({ layers }: Results): DataTable {
+  return {
+    name: "speed",
+    title: "Measured against theoretical speed-up, all points",
+    caption:
+      "The layer alone, before and after, run in turn. Theoretical is the ratio of multiply-accumulates; the form is the one of " +
+      "several equal ones that was fastest.",
+    columns: [
+      ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), number("batch", "batch")],
+      ...[number("threads", "threads"), number("theoretical", "theoretical"), number("measured", "measured")],
+      ...[text("ci95", "95% interval"), number("before_ms", "ms before"), number("after_ms", "ms after")],
+      text("form", "form"),
+    ],
+    rows: layers.flatMap(({ speeds }) =>
+      speeds.map((speed) => ({
+        layer: cell(speed.layer),
+        method: cell(speed.setting.method),
+        setting: cell(rankText(speed.setting)),
+        batch: cell(speed.batch),
+        threads: cell(speed.threads),
+        theoretical: cell(speed.theoretical, times),
+        measured: cell(speed.measured, times),
+        ci95: cell(speed.ci95, (ci) => range(ci, digits)),
+        before_ms: cell(speed.before_ms, digits),
+        after_ms: cell(speed.after_ms, digits),
+        form: cell(speed.form),
+      })),
+    ),
+  };
+}
+
+export function cascadeTable({ stages }: Results): DataTable {
+  return {
+    name: "cascade",
+    title: "The first layers together, all points",
+    caption:
+      "Each row is the network with all layers up to this one approximated; multiply-accumulates and parameters are of the whole " +
+      "network, for one image.",
+    columns: [
+      ...[
+        number("target", "each at least"),
+        text("layer", "up to layer"),
+        text("method", "by"),
+        text("setting", "setting"),
+      ],
+      ...[text("tuning", "tuning"), number("macs", "MACs"), number("params", "parameters"), number("top1", "top-1")],
+      ...dropColumns("drop", "points lost"),
+      ...[number("epochs", "epochs"), text("speeds", "faster, whole network")],
+    ],
+    rows: stages.map((stage) => {
+      const last = stage.links.at(-1)!;
+      return {
+        target: cell(stage.target, times),
+        layer: cell(last.layer),
+        method: cell(last.setting.method),
+        setting: cell(rankText(last.setting)),
+        tuning: cell(stage.tuning, (is) => (is ? "after each layer" : "none, refits alone")),
+        macs: cell(stage.macs, count),
+        params: cell(stage.params, count),
+        top1: cell(stage.accuracy.top1, accuracy),
+        ...dropCells("drop", stage.accuracy),
+        epochs: cell(stage.tuning ? stage.epochs : null, digits),
+        speeds: cell(stage.speeds, speedsText),
+      };
+    }),
+  };
+}
+
+const speedsText = (speeds: Stage["speeds"]): string =>
+  speeds.map(({ batch, threads, speedup }) => `${times(speedup)} (batch ${batch}, ${threadsText(threads)})`).join(", ");
+
+export const threadsText = (threads: number): string => (threads === 1 ? "1 thread" : `${threads} threads`);
