@@ -6,6 +6,7 @@ import type { WeightShape } from "../analyze/layers.ts";
 import { type Matrix, matrix, trace } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { cholesky, solveUpper } from "../linalg/solve.ts";
+import type { Metric } from "../metric/metric.ts";
 import { permuted, type Tensor3 } from "./tensor.ts";
 
 export interface Whitening {
@@ -33,6 +34,23 @@ export async function whitening(
     for (let p = 0; p < XY; p++) {
       for (let q = 0; q < XY; q++) kernel.data[p * XY + q]! += patches.data[(c * XY + p) * C * XY + c * XY + q]! / C;
     }
+  }
+  return { channels: await root(la, channels), kernel: await root(la, kernel) };
+}
+
+/** The same of a metric, which may be a weight alpha for each number: its squares' sums over a mode stand on the diagonals then. */
+export async function whiteningOf(
+  la: Linalg,
+  { alpha, patches }: Metric,
+  shape: WeightShape,
+): Promise<Whitening | null> {
+  if (alpha === null) return whitening(la, patches, shape);
+  const { C, X, Y } = shape;
+  const [channels, kernel] = [matrix(C, C), matrix(X * Y, X * Y)];
+  for (let i = 0; i < alpha.length; i++) {
+    const [c, position] = [Math.floor(i / (X * Y)) % C, i % (X * Y)];
+    channels.data[c * C + c]! += alpha[i]! * alpha[i]!;
+    kernel.data[position * X * Y + position]! += alpha[i]! * alpha[i]!;
   }
   return { channels: await root(la, channels), kernel: await root(la, kernel) };
 }
