@@ -76,28 +76,29 @@ const POINTS = "points.jsonl";
 const IMAGES = 4000;
 
 function run(flags: Flags): Promise<void> {
-  let kept = 0;
-  const counting =
+  let measured = false;
+  const watched =
     (memo: Memo): Memo =>
     async (key, compute) => {
       const value = await memo(key, compute);
-      kept++;
+      measured = true;
       return value;
     };
-  const goOn = () =>
-    `interrupted; ${plural(kept, "result")} are in ${join(flags.output, POINTS)}, and the same command goes on from there`;
+  const goOn = `interrupted; what was measured is in ${join(flags.output, POINTS)}, and the same command goes on from there`;
   return runJob({
     title: "repeating the paper's evaluation",
     json: flags.json === true,
-    work: (running: Running) => reproduce(flags, counting, running),
+    work: (running: Running) => reproduce(flags, watched, running),
     text: reproduceText,
-    interrupted: () => (kept === 0 ? NOTHING_WRITTEN : goOn()),
+    interrupted: () => (measured ? goOn : NOTHING_WRITTEN),
   });
 }
 
-type Counting = (memo: Memo) => Memo;
-
-async function reproduce(flags: Flags, counting: Counting, running: Running): Promise<ReproduceReport> {
+async function reproduce(
+  flags: Flags,
+  watched: (memo: Memo) => Memo,
+  running: Running,
+): Promise<ReproduceReport> {
   const { output, seed = 0, threads } = flags;
   const source = await sourceOf(flags);
   await prepareFolder(output);
@@ -109,7 +110,7 @@ async function reproduce(flags: Flags, counting: Counting, running: Running): Pr
   });
   const cores = availableParallelism();
   const machine = `${cpus()[0]?.model.trim() ?? arch()}, ${plural(cores, "core")}, ${platform()}, Node ${process.versions.node}`;
-  const memo = prefixed(counting(await fileMemo(join(output, POINTS))), VERSION);
+  const memo = prefixed(watched(await fileMemo(join(output, POINTS))), VERSION);
   const results = await runExperiments(subject, { memo, cores, machine, ...given, ...running });
   const { costs } = subject;
   const notes = [...subject.notes, ...source.notes];

@@ -132,9 +132,10 @@ function load(): Promise<Echarts> {
   return loaded;
 }
 
-/** Without what serves a live chart alone, and with names that do not depend on what was drawn before. */
+/** Without what serves a live chart alone or cannot be seen, and with names that do not depend on what was drawn before. */
 function plainSvg(svg: string, id: string): string {
   return svg
+    .replace(/<path [^>]*fill-opacity="0"[^>]*stroke-width="0"[^>]*><\/path>\n/g, "")
     .replace(/<style\b[\s\S]*?<\/style>\n?/g, "")
     .replace(/ (class|ecmeta_\w+|pointer-events)="[^"]*"/g, "")
     .replace(/\bzr\d+-/g, `${id}-`)

@@ -129,22 +129,17 @@ type Treatment = (typeof TREATMENTS)[number]["key"];
 export function curveFigure(results: Results, one: LayerResults, method: string): Figure {
   const curves = one.curves.filter((setting) => setting.method === method);
   const x = curveAxis(one, curves);
-  const metrics = [...new Set(one.points.filter((point) => isOn(curves, point)).map(({ metric }) => metric))];
+  const found = new Set(one.points.filter((point) => isOn(curves, point)).map(({ metric }) => metric));
+  const metrics = [...found].sort((a, b) => METRIC_STYLES[a] - METRIC_STYLES[b]);
   const treatments = TREATMENTS.filter(({ key }) => key !== "tuned" || one.tuned.some((point) => isOn(curves, point)));
   const panels = treatments.map(({ key, title }) => ({
     title,
     guides: originalGuide(results),
-    series: metrics
-      .map(
-        (metric): ChartSeries => ({
-          name: metric,
-          style: METRIC_STYLES[metric],
-          points: measured(one, curves, metric, key)
-            .map(({ setting, accuracy }) => percentPoint(x.of(setting), accuracy))
-            .sort(byX),
-        }),
-      )
-      .sort((a, b) => a.style - b.style),
+    series: metrics.map((metric): ChartSeries => {
+      const own = measured(one, curves, metric, key);
+      const points = own.map(({ setting, accuracy }) => percentPoint(x.of(setting), accuracy)).sort(byX);
+      return { name: metric, style: METRIC_STYLES[metric], points };
+    }),
   }));
   return {
     name: `${fileName(one.layer.name)}-${fileName(method)}`,

@@ -73,7 +73,7 @@ export async function makeSite(results: Results, options: SiteOptions): Promise<
       const svg = await drawChart(chart, name);
       files.set(`figures/${name}.svg`, svg);
       findings.push({ figure: `figures/${name}.svg`, text: caption });
-      parts.push({ kind: "figure", id: name, title, svg, caption });
+      parts.push({ kind: "figure", id: `figure-${name}`, title, svg, caption });
     }
     for (const { table, folded } of tables) {
       if (table.rows.length === 0) continue;

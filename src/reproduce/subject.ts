@@ -123,7 +123,9 @@ async function prepareTuning(model: Model, { dataset, fitted }: Images, options:
   try {
     const prepared = await prepareLayerwise(model, dataset, apart, true, given);
     weightsToTrain(model, prepared.tuning);
-    return prepared;
+    // Of the many short runs that follow none is to tell its own progress.
+    const { onProgress, ...quiet } = prepared.tuning.options;
+    return { ...prepared, tuning: { ...prepared.tuning, options: quiet } };
   } catch (error) {
     if (!(error instanceof LowrankError) || error.code !== "unsupported") throw error;
     return { tuning: null, notes: [`nothing was tuned: ${error.message}`] };
