@@ -63,8 +63,8 @@ function score(
   session: SessionOptions,
 ): Promise<readonly ScoredLayer[]> {
   const methods = methodsNamed(options.methods);
-  const withImages = options.metric === "frobenius" ? null : calibration;
-  return scoreLayers(la, model, layers, withImages, { methods, planned, session, seed: options.seed ?? 0 }, options);
+  const { metric = "covariance", seed = 0 } = options;
+  return scoreLayers(la, model, layers, calibration, { methods, metric, planned, session, seed }, options);
 }
 
 /** Takes a single layer apart again as it is in another network. */
@@ -111,7 +111,12 @@ function reportOf(
     },
     batch: prepared.input.batch ?? options.batch ?? 1,
     threads: options.threads ?? null,
-    notes: [...notesOf(prepared, images, outcome), ...images.notes, ...built.notes],
+    notes: [
+      ...notesOf(prepared, images, outcome),
+      ...scored.flatMap((one) => one.substitute ?? []),
+      ...images.notes,
+      ...built.notes,
+    ],
     seed: options.seed ?? 0,
   });
 }

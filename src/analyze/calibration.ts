@@ -57,3 +57,20 @@ export function calibrationOf(
     },
   };
 }
+
+/** The same calibration, its first images only. */
+export function firstImages(calibration: Calibration, images: number): Calibration {
+  if (calibration.count <= images) return calibration;
+  const batches = Math.ceil(images / calibration.batch);
+  return {
+    ...calibration,
+    count: batches * calibration.batch,
+    async *batches() {
+      let left = batches;
+      for await (const batch of calibration.batches()) {
+        yield batch;
+        if (--left === 0) return;
+      }
+    },
+  };
+}

@@ -50,17 +50,22 @@ function refuses(layer: Layer): string | null {
 /** Clusters smaller than this are not tried: the runtime's kernels work on blocks of as many channels. */
 const LEAST = 8;
 
-/** Numbers of clusters that are tried, each within the one before. At equal MACs more of them lose little. */
-const PAIRS = [
-  [1, 2],
-  [2, 2],
-  [2, 4],
-  [4, 4],
-  [8, 4],
-] as const;
+/** Nor are blocks with more channels or outputs: at the same cost larger ones are hardly better, and take longer to fit. */
+const [MOST_CHANNELS, MOST_OUTPUTS] = [64, 128];
 
-const pairsOf = ({ shape: { F, C } }: Layer) =>
-  PAIRS.filter(([G, H]) => C % G === 0 && F % H === 0 && C / G >= LEAST && F / H >= LEAST);
+/** How many pairs [G, H] are tried, the smallest that qualify; each lies within the one before. */
+const MOST_PAIRS = 4;
+
+function pairsOf({ shape: { F, C } }: Layer): readonly Rank[] {
+  const pairs: Rank[] = [];
+  for (let [G, H] = [1, 2]; G <= C && H <= F; G < H ? (G *= 2) : (H *= 2)) {
+    const [channels, outputs] = [C / G, F / H];
+    const whole = Number.isInteger(channels) && Number.isInteger(outputs);
+    if (!whole || channels < LEAST || outputs < LEAST) break;
+    if (channels <= MOST_CHANNELS && outputs <= MOST_OUTPUTS) pairs.push([G, H]);
+  }
+  return pairs.slice(0, MOST_PAIRS);
+}
 
 /** What costs more than this part of the layer saves too little, what costs less than that loses too much. */
 const [DEAREST, CHEAPEST] = [0.6, 1 / 14];
@@ -184,6 +189,7 @@ const OUTER = ["G", "H", "K"];
 const SVD = ["G", "H", "K1", "K2"];
 
 export const biclusterOuter: Method = {
+  iterative: true,
   name: "bicluster+outer",
   parameters: OUTER,
   wantsPatches: true,
@@ -201,11 +207,14 @@ export const biclusterOuter: Method = {
   stages: (layer, rank) => shapes(layer, outerSizes(rank)),
   async decompose(la: Linalg, layer: Layer, weight: Float32Array, metric: Metric, options: DecomposeOptions) {
     const problem = await problemOf(la, layer, weight, metric, options.seed);
-    return decompose(problem, outerFeatures(problem, STEPS), outerSizes, options);
+    const steps = (G: number, H: number) =>
+      biclusterOuter.ranks(layer).flatMap(([g, h, K = 0]) => (g === G && h === H ? [K] : []));
+    return decompose(problem, outerFeatures(problem, steps), outerSizes, options);
   },
 };
 
 export const biclusterSvd: Method = {
+  iterative: true,
   name: "bicluster+svd",
   parameters: SVD,
   wantsPatches: true,
@@ -215,7 +224,7 @@ export const biclusterSvd: Method = {
     ranksOf(
       layer,
       biclusterSvd,
-      pairsOf(layer).slice(0, 4),
+      pairsOf(layer),
       STEPS.flatMap((K) => filterSteps(layer).map((D) => [K, D])),
     ),
   invalid: (layer, rank) => invalid(layer, rank, SVD, (c, f, p) => [Math.min(c, f * p), Math.min(f, p)]),

@@ -70,6 +70,8 @@ export interface Method {
   readonly wantsPatches: boolean;
   /** Whether the last stage's outputs all read the same features, so that any Gram matrix on the outputs can be met exactly. */
   readonly denseOutput: boolean;
+  /** Whether each rank takes a fit of its own, so that only a few are tried. */
+  readonly iterative?: boolean;
   /** Null where the method can be tried on the layer, else the reason why not. */
   refuses(layer: Layer): string | null;
   /** Ranks worth trying, whatever they cost; ascending. */

@@ -2,11 +2,26 @@
 
 import type { Layer } from "../analyze/layers.ts";
 import { LowrankError } from "../errors.ts";
+import { biclusterOuter, biclusterSvd } from "./bicluster.ts";
 import { channel, svd } from "./channel.ts";
 import type { Method, MethodName, StageShape } from "./method.ts";
+import { monochromatic } from "./monochromatic.ts";
+import { outer } from "./outer.ts";
 import { spatial } from "./spatial.ts";
+import { svd3 } from "./svd3.ts";
+import { tucker2 } from "./tucker2.ts";
 
-export const METHODS: readonly Method[] = [svd, channel, spatial];
+export const METHODS: readonly Method[] = [
+  svd,
+  channel,
+  spatial,
+  tucker2,
+  svd3,
+  outer,
+  monochromatic,
+  biclusterOuter,
+  biclusterSvd,
+];
 
 export const METHOD_NAMES: readonly MethodName[] = METHODS.map((method) => method.name);
 

@@ -1,7 +1,7 @@
 // outer: W ~ sum_k a_k o b_k o c_k over outputs F, input channels C and kernel positions XY (Denton et al. 2014, section 3.2, outer
 // products): Conv 1x1 C -> K, depthwise X x Y, Conv 1x1 K -> F, cost K(C + XY + F) an output pixel. The terms are found under the
-// metric's marginals, from few to many, each rank starting from the one before; the last stage is then solved under the metric
-// itself, and under a weight for each number all stages are.
+// metric's marginals, from few to many, each rank starting from the one before; those asked for are then bettered
+// under the metric itself, and their last stage is solved under it.
 
 import type { Layer } from "../analyze/layers.ts";
 import { matrix, transpose } from "../linalg/matrix.ts";
@@ -51,11 +51,15 @@ function ranks(layer: Layer): readonly Rank[] {
 }
 
 /** The ranks on the way up, the same whichever are asked for, and those asked for. */
-function path(layer: Layer, asked: readonly Rank[]): { readonly K: number; readonly onWay: boolean }[] {
+function path(
+  layer: Layer,
+  asked: readonly Rank[],
+): { readonly K: number; readonly onWay: boolean; readonly isAsked: boolean }[] {
   const limit = largest(asked);
   const way = new Set([1, 2, 4, ...octaves(stepOf(layer), limit)].filter((K) => K <= limit && K < maxRank(layer)));
-  const all = [...new Set([...way, ...asked.map(([K = 0]) => K)])].sort((a, b) => a - b);
-  return all.map((K) => ({ K, onWay: way.has(K) }));
+  const wanted = new Set(asked.map(([K = 0]) => K));
+  const all = [...new Set([...way, ...wanted])].sort((a, b) => a - b);
+  return all.map((K) => ({ K, onWay: way.has(K), isAsked: wanted.has(K) }));
 }
 
 async function decompose(
@@ -66,21 +70,21 @@ async function decompose(
   { ranks: asked, seed }: DecomposeOptions,
 ): Promise<Decomposition> {
   const plain = weightTensor(weight, layer.shape);
-  const ending = await endingUnder(la, plain, metric);
   const white = await whiteningOf(la, metric, layer.shape);
+  const ending = await endingUnder(la, plain, metric, white);
   const tensor = await whitened(la, plain, white);
   const points: Point[] = [];
   let start: CpFactors | undefined;
-  for (const { K, onWay } of path(layer, asked)) {
+  for (const { K, onWay, isAsked } of path(layer, asked)) {
     if (K === maxRank(layer)) {
-      points.push(pointOf(layer, await ending(everyColumn(plain))));
+      points.push(pointOf(layer, await ending(everyColumn(plain), false)));
       continue;
     }
     const options = start === undefined ? { sweeps: SWEEPS } : { sweeps: SWEEPS, start };
     const found = await cpAls(la, tensor, K, seedFor(seed, `outer ${K}`), options);
     if (onWay) start = found;
     const [b, c] = [await unwhitened(la, found.b, white?.channels), await unwhitened(la, found.c, white?.kernel)];
-    points.push(pointOf(layer, await ending({ a: transpose(found.a), b: transpose(b), c: transpose(c) })));
+    points.push(pointOf(layer, await ending({ a: transpose(found.a), b: transpose(b), c: transpose(c) }, isAsked)));
   }
   return fromPoints(points, (rank) => shapes(layer, rank));
 }

@@ -3,7 +3,7 @@
 // doubt.
 
 import { node, valueInfo } from "../graph/build.ts";
-import { extract, freshName } from "../graph/edit.ts";
+import { consumers, extract, freshName, producers } from "../graph/edit.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -71,11 +71,33 @@ export async function fastestForm(
 
 /** The layer in a form, cut out with the activations and poolings after it. */
 function timedPart(model: Model, part: LayerPart, form: string, inputShapes: FormsOptions["inputShapes"]): Model {
-  const shapes = inferShapes(model, inputShapes);
-  const { type = null, shape = null } = shapes.get(part.input) ?? {};
+  return partModel(sinkConcats(foldPermutations(applyForm(model, part, form))), model, part, inputShapes);
+}
+
+/**
+ * A layer cut out for timing, with the activations and poolings after it, which the runtime makes part of it.
+ * @param model the layer as replaceLayer has put it, or as it was
+ * @param changed the same with the layer in another form
+ */
+export function partModel(
+  changed: Model,
+  model: Model,
+  part: LayerPart,
+  inputShapes: FormsOptions["inputShapes"],
+): Model {
+  const { type = null, shape = null } = inferShapes(model, inputShapes).get(part.input) ?? {};
   const end = bareChain(model.graph, part.output).at(-1)?.outputs[0] ?? part.output;
-  const lowered = sinkConcats(foldPermutations(applyForm(model, part, form)));
-  return meansOf(extract(lowered, [valueInfo(part.input, type, shape)], [end]));
+  const cut = extract(changed, [valueInfo(startOf(changed, model, part), type, shape)], [end]);
+  return inferShapes(model, inputShapes).get(end)?.shape?.length === 4 ? meansOf(cut) : cut;
+}
+
+/** Where a layer begins: after the Gather that it began with, where that has been folded into what comes before. */
+function startOf(changed: Model, model: Model, { input }: LayerPart): string {
+  const { graph } = changed;
+  const there = producers(graph).has(input) || graph.inputs.some(({ name }) => name === input);
+  if (there) return input;
+  const gathers = (consumers(model.graph).get(input) ?? []).filter(({ op }) => op === "Gather");
+  return gathers[0]?.outputs[0] ?? input;
 }
 
 /** A model's first output [N, C, H, W] brought down to its means: to copy it out whole would take longer than many a layer. */

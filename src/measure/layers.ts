@@ -1,10 +1,13 @@
-// Times single layers: each replaced layer's own part of the network before and after, in turn, at its real input size.
+// Times single layers: each replaced layer's own part of the network before and after, with the activations and poolings that the
+// runtime makes part of it, in turn, at its real input size.
 
 import type { Layer } from "../analyze/layers.ts";
 import { consumers, extract, producers } from "../graph/edit.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
+import { bareChain } from "../rewrite/sink-concats.ts";
+import { meansOf } from "./forms.ts";
 import { compareLatency, type LatencyOptions } from "./latency.ts";
 
 /** Median milliseconds for one batch. */
@@ -38,13 +41,15 @@ export async function timeLayers(
     checkInterrupted(control);
     control.onProgress?.({ phase: "timing layers", done, total: layers.length, note: layer.name });
     const value = shapes.get(layer.input);
-    if (!value?.shape?.every((dim) => typeof dim === "number")) continue;
-    const input = { name: layer.input, type: value.type ?? "float32", shape: value.shape };
     const end = commonEnd(before, after, layer.output);
-    const pair = [before, after].map((model, index) => ({
-      name: `${layer.name}, ${index === 0 ? "before" : "after"}`,
-      model: extract(model, [input], [end]),
-    }));
+    const here = producers(after.graph).has(layer.input) || after.graph.inputs.some(({ name }) => name === layer.input);
+    if (!value?.shape?.every((dim) => typeof dim === "number") || end === null || !here) continue;
+    const input = { name: layer.input, type: value.type ?? "float32", shape: value.shape };
+    const rank = shapes.get(end)?.shape?.length;
+    const pair = [before, after].map((model, index) => {
+      const cut = extract(model, [input], [end]);
+      return { name: `${layer.name}, ${index === 0 ? "before" : "after"}`, model: rank === 4 ? meansOf(cut) : cut };
+    });
     const [original, replaced] = await compareLatency(pair, { ...timing, seconds });
     times.set(layer.name, { before: original!.median_ms, after: replaced!.median_ms });
   }
@@ -52,11 +57,18 @@ export async function timeLayers(
   return times;
 }
 
-/** The first value from a layer's output on that both models have: an Add after it may have been merged into its bias. */
-function commonEnd(before: Model, after: Model, output: string): string {
+/**
+ * The first value from a layer's output on that both models have: what comes right after it may have become part of it. Null where
+ * there is none before the ways part.
+ */
+function commonEnd(before: Model, after: Model, output: string): string | null {
   const made = producers(after.graph);
   const users = consumers(before.graph);
-  let end = output;
-  while (!made.has(end)) end = users.get(end)![0]!.outputs[0]!;
+  let end = bareChain(before.graph, output).at(-1)?.outputs[0] ?? output;
+  while (!made.has(end)) {
+    const [next, ...others] = users.get(end) ?? [];
+    if (next === undefined || others.length > 0) return null;
+    end = next.outputs[0]!;
+  }
   return end;
 }

@@ -8,12 +8,15 @@ import { compressLayerwise, type LayerwiseResult, type TuningRecord } from "../f
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { type Evaluation, evaluate } from "../measure/accuracy.ts";
+import { fastestForm } from "../measure/forms.ts";
 import { compareLatency, type Latency } from "../measure/latency.ts";
 import { type LayerTime, timeLayers } from "../measure/layers.ts";
 import { decodeModel } from "../onnx/decode.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { checkInterrupted, controlOf } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
+import { finish } from "../rewrite/finish.ts";
+import { applyForm } from "../rewrite/lower.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startPassages } from "../rewrite/refit.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -57,9 +60,27 @@ export interface Outcome {
 
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
   const { options, prepared, images } = work;
-  const built = await (images.tuning === null ? build : buildTuned)(work, plan);
-  const written = await (options.reopen ?? throughBytes)(withMetadata(built.model, prepared.input, plan));
-  return { plan, built, written, measured: await measure(work, plan, written.model) };
+  const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
+  const { model, plan: formed } = await lower(work, canonical.model, plan);
+  const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.input, formed));
+  return { plan: formed, built: { ...canonical, model }, written, measured: await measure(work, plan, written.model) };
+}
+
+/** Each layer in the form that the plan names, or that is timed fastest; then what looks across layers. */
+async function lower({ la, prepared, options }: Work, canonical: Model, plan: Plan) {
+  const { macs, params } = options;
+  const timing = { ...timingOf(prepared, options), zeros: macs === undefined && params === undefined };
+  const formed = new Map(plan);
+  let model = canonical;
+  for (const layer of prepared.layers) {
+    const choice = plan.get(layer.name);
+    if (choice === undefined || layer.op !== "Conv") continue;
+    const form = choice.form ?? (await fastestForm(model, layer, timing, controlOf(options))).form;
+    if (form === null) continue;
+    model = applyForm(model, layer, form);
+    formed.set(layer.name, { ...choice, form });
+  }
+  return { model: await finish(la, mergeAdds(model), timing.inputShapes), plan: formed };
 }
 
 /** Carries out the plan in graph order, so that each refit sees what the layers before it have become. */
@@ -81,7 +102,7 @@ export async function build({ la, prepared, images, scored, options, session }: 
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }
   options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
-  return { model: mergeAdds(current), refits, tuned: null, notes: [] };
+  return { model: current, refits, tuned: null, notes: [] };
 }
 
 /** Share of the epochs that is for all weights together. */

@@ -8,7 +8,7 @@ import { encodeModel } from "../onnx/encode.ts";
 import { controlOf } from "../progress.ts";
 import type { Candidate } from "../search/candidates.ts";
 import { measureHarms } from "../search/harm.ts";
-import { formatPlan, type Pool, present } from "../search/plan.ts";
+import { type Expected, formatPlan, type Pool, present } from "../search/plan.ts";
 import { type Found, findPlan, type Judged, type Search } from "../search/promise.ts";
 import { promising, type Times, timeCandidates } from "../search/times.ts";
 import { build, carryOut, compareAnswers, type Outcome, timingOf, type Work } from "./carry-out.ts";
@@ -67,6 +67,7 @@ async function findIn(
   const { options } = work;
   const { memo } = work;
   let outcome: Outcome | null = null;
+  let proven: Expected | null = null;
   const told = (ms: number) => (wholeMs === null ? 1 : wholeMs / Math.max(1e-9, wholeMs - present(pool).ms + ms));
   const judge: Search["judge"] = ({ plan, ms }) =>
     memo(JSON.stringify(["judge", formatPlan(plan)]), async () => {
@@ -75,8 +76,8 @@ async function findIn(
       const evaluation = await compareAnswers(prepared, images, model, images.choice!, quietly(work).options);
       return { ...dropOf(evaluation), speedup: told(ms) };
     });
-  const prove: Search["prove"] = async ({ plan }) => {
-    outcome = await carryOut(work, plan);
+  const prove: Search["prove"] = async (expected) => {
+    [outcome, proven] = [await carryOut(work, expected.plan), expected];
     const { evaluation, latency } = outcome.measured;
     const drop = evaluation === null ? { drop: null, drop_ci95: null } : dropOf(evaluation);
     return { ...drop, speedup: latency[1]!.ratio_to_first.speedup };
@@ -84,7 +85,7 @@ async function findIn(
   const allowance = work.images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const found = await findPlan({ pool, goals, wholeMs, judge, prove, allowance }, options);
   const last = outcome as Outcome | null;
-  const done = last?.plan === found.expected.plan ? last : await carryOut(work, found.expected.plan);
+  const done = last !== null && proven === found.expected ? last : await carryOut(work, found.expected.plan);
   return { ...found, pool, outcome: done };
 }
 
@@ -124,7 +125,8 @@ async function poolOf(work: Remembering, timed: boolean): Promise<{ pool: Pool; 
   const harmOf = (candidate: Candidate) => harms.get(candidate)!;
   if (!timed) return { pool: { scored: open, costs, harmOf, times: null }, wholeMs: null };
   const timing = timingOf(prepared, options);
-  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo }, control);
+  const zeros = options.macs === undefined && options.params === undefined;
+  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros }, control);
   const wholeMs = await memo('["whole"]', async () => {
     const [whole] = await compareLatency([{ name: "original", model: prepared.original }], { ...timing, seconds: 1 });
     return whole!.median_ms;

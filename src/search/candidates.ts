@@ -17,12 +17,28 @@ export interface Candidate {
 /** Two nodes for one write and read their features on top: what saves less than this share of the MACs is rarely faster. */
 const LEAST_SAVING = 0.3;
 
+/** Ranks that are tried of a method that fits each anew. */
+const FEW = 8;
+
+/** What saves more than this share of the MACs never keeps enough of a layer. */
+const MOST_SAVING = 0.97;
+
 /** Ranks worth trying: the method's, as far as they save MACs worth having and cost fewer parameters. */
 export function candidateRanks(layer: Layer, method: Method): readonly Rank[] {
-  return method.ranks(layer).filter((rank) => {
+  const cheaper = method.ranks(layer).filter((rank) => {
     const { macs, params } = stageCosts(layer, method.stages(layer, rank));
     return macs <= (1 - LEAST_SAVING) * layer.macs && params < layer.params;
   });
+  if (method.iterative !== true || cheaper.length <= FEW) return cheaper;
+  const level = (rank: Rank) => Math.log(stageCosts(layer, method.stages(layer, rank)).macs / layer.macs);
+  const open = cheaper.filter((rank) => level(rank) >= Math.log(1 - MOST_SAVING));
+  const [low, high] = [Math.min(...open.map(level)), Math.max(...open.map(level))];
+  const aims = Array.from({ length: FEW }, (_, i) => low + ((high - low) * i) / (FEW - 1));
+  const distance = (rank: Rank, aim: number) => Math.abs(level(rank) - aim);
+  const chosen = new Set(
+    aims.map((aim) => open.reduce((a, b) => (distance(b, aim) < distance(a, aim) ? b : a), open[0]!)),
+  );
+  return open.filter((rank) => chosen.has(rank));
 }
 
 export async function candidatesOf(

@@ -3,7 +3,7 @@
 // classifier. Images are run up to the layer once, and only what follows is run again. A method's harm is measured at a few of its
 // ranks and read off between them, by the error that each rank has under the metric.
 
-import type { Calibration } from "../analyze/calibration.ts";
+import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { type Activations, advance, type Passage, run, startPassage } from "../analyze/passage.ts";
 import { applyToPatch } from "../approximate/apply.ts";
@@ -72,23 +72,6 @@ function byMethod(candidates: readonly Candidate[]): ReadonlyMap<MethodName, rea
     else group.push(candidate);
   }
   return groups;
-}
-
-/** The same calibration, its first images only. */
-export function firstImages(calibration: Calibration, images: number): Calibration {
-  if (calibration.count <= images) return calibration;
-  const batches = Math.ceil(images / calibration.batch);
-  return {
-    ...calibration,
-    count: batches * calibration.batch,
-    async *batches() {
-      let left = batches;
-      for await (const batch of calibration.batches()) {
-        yield batch;
-        if (--left === 0) return;
-      }
-    },
-  };
 }
 
 /** The layer's bias, and the mean of what the factors leave out of its outputs: b + (W - W~) mu, mu the mean patch. */

@@ -15,6 +15,8 @@ import type { Times } from "./times.ts";
 export interface Choice {
   readonly method: MethodName;
   readonly rank: Rank;
+  /** Which of the equal ONNX forms is written (rewrite/lower.ts); absent: the one that is timed fastest. */
+  readonly form?: string;
 }
 
 /** One candidate, or none, a layer; by the layers' names. */
@@ -109,7 +111,7 @@ function problem(pool: Pool, budgets: Budgets) {
 
 /** The plan as the text that --save-plan writes. */
 export function formatPlan(plan: Plan): string {
-  const layers = [...plan].map(([name, { method, rank }]) => [name, { method, rank: plainRank(rank) }] as const);
+  const layers = [...plan].map(([name, { rank, ...rest }]) => [name, { ...rest, rank: plainRank(rank) }] as const);
   return `${JSON.stringify({ version: 1, layers: Object.fromEntries(layers) }, null, 2)}\n`;
 }
 
@@ -136,12 +138,14 @@ export function readPlan(text: string, layers: readonly Layer[]): Plan {
     const rank = Array.isArray(entry.rank) ? entry.rank : [entry.rank];
     const wrong = method.invalid(layer, rank);
     if (wrong !== null) throw bad(`${name}: ${method.name}: ${wrong}`);
-    plan.set(name, { method: method.name, rank });
+    const { form } = entry;
+    if (form !== undefined && typeof form !== "string") throw bad(`${name}: the form is not a text`);
+    plan.set(name, { method: method.name, rank, ...(form !== undefined && { form }) });
   }
   return plan;
 }
 
-function planEntries(text: string): [string, { method: string; rank: unknown } | null][] {
+function planEntries(text: string): [string, { method: string; rank: unknown; form?: unknown } | null][] {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

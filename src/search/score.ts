@@ -2,7 +2,7 @@
 // the decomposition the error at each rank. Layers are taken a group at a time, so that their statistics never take more
 // memory than a bound.
 
-import type { Calibration } from "../analyze/calibration.ts";
+import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
@@ -11,7 +11,10 @@ import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
 import { covariance } from "../metric/covariance.ts";
-import { frobenius, type Metric } from "../metric/metric.ts";
+import { gradientStatistics, type LayerGradients } from "../metric/gradients.ts";
+import { kfac } from "../metric/kfac.ts";
+import { mahalanobis } from "../metric/mahalanobis.ts";
+import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { type Candidate, candidateRanks, candidatesOf } from "./candidates.ts";
@@ -22,6 +25,8 @@ export interface ScoredLayer {
   readonly decompositions: ReadonlyMap<MethodName, Decomposition>;
   /** Mean patch of the layer's input, length CXY; null without images. */
   readonly mean: Float64Array | null;
+  /** Why another metric than the one asked for had to serve; absent where it did not. */
+  readonly substitute?: string;
   /** Why nothing can be tried; null where there are candidates. */
   readonly refused: string | null;
 }
@@ -30,6 +35,8 @@ export interface ScoreOptions {
   readonly session: SessionOptions;
   readonly seed: number;
   readonly methods: readonly Method[];
+  /** What close means; frobenius in any case where there are no images. */
+  readonly metric: MetricName;
   /** Where a plan is given, the only ranks that will be cut. */
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
 }
@@ -51,15 +58,25 @@ export async function scoreLayers(
   for (const layer of layers) {
     const refused = layer.refused ?? whyNoMethod(layer, options);
     if (refused === null) open.push(layer);
-    else scored.set(layer.name, { layer, candidates: [], decompositions: new Map(), mean: null, refused });
+    else
+      scored.set(layer.name, {
+        layer,
+        candidates: [],
+        decompositions: new Map(),
+        mean: null,
+        substitute: null,
+        refused,
+      });
   }
   let done = 0;
+  const gradients = await gradientsOf(model, open, calibration, options, control);
   for (const group of groups(open, calibration?.batch ?? 0, options)) {
     const statistics = await groupStatistics(la, model, group, calibration, options, control);
     for (const layer of group) {
       checkInterrupted(control);
       control.onProgress?.({ phase: "factoring", done, total: open.length, note: layer.name });
-      scored.set(layer.name, await scoreLayer(la, layer, statistics?.get(layer.name) ?? null, options));
+      const found = { own: statistics?.get(layer.name) ?? null, gradients: gradients?.get(layer.name) ?? null };
+      scored.set(layer.name, await scoreLayer(la, layer, found, options));
       done++;
     }
   }
@@ -122,13 +139,40 @@ async function groupStatistics(
   return collectStatistics(la, model, group, calibration, { session, seed, wantsPatches: wants }, control);
 }
 
+/** Images whose gradients are looked at: as many passes as labels or draws for each make more too dear. */
+const GRADIENT_IMAGES = 256;
+
+async function gradientsOf(
+  model: Model,
+  layers: readonly Layer[],
+  calibration: Calibration | null,
+  { metric, session, seed }: ScoreOptions,
+  control: Control,
+): Promise<ReadonlyMap<string, LayerGradients> | null> {
+  if (calibration === null || (metric !== "mahalanobis" && metric !== "kfac")) return null;
+  return gradientStatistics(
+    model,
+    layers,
+    firstImages(calibration, GRADIENT_IMAGES),
+    { metric, seed, session },
+    control,
+  );
+}
+
+interface Statistics {
+  /** Null without images. */
+  readonly own: LayerStatistics | null;
+  /** Null where the metric needs none. */
+  readonly gradients: LayerGradients | null;
+}
+
 async function scoreLayer(
   la: Linalg,
   layer: Layer,
-  statistics: LayerStatistics | null,
+  statistics: Statistics,
   options: ScoreOptions,
 ): Promise<ScoredLayer> {
-  const metric: Metric = statistics === null ? frobenius : await covariance(la, layer, statistics);
+  const metric = await metricOf(la, layer, statistics, options);
   const decompositions = new Map<MethodName, Decomposition>();
   const candidates: Candidate[] = [];
   for (const method of methodsFor(layer, options)) {
@@ -140,5 +184,20 @@ async function scoreLayer(
     decompositions.set(method.name, decomposition);
     candidates.push(...(await candidatesOf(layer, method, decomposition)));
   }
-  return { layer, candidates, decompositions, mean: statistics?.inputMean ?? null, refused: null };
+  const blocked = statistics.gradients?.blocked ?? null;
+  const mean = statistics.own?.inputMean ?? null;
+  const scored: ScoredLayer = { layer, candidates, decompositions, mean, refused: null };
+  if (blocked === null) return scored;
+  return { ...scored, substitute: `${layer.name}: ${metric.name} in place of ${options.metric} (${blocked})` };
+}
+
+async function metricOf(
+  la: Linalg,
+  layer: Layer,
+  { own, gradients }: Statistics,
+  { metric }: ScoreOptions,
+): Promise<Metric> {
+  if (own === null || metric === "frobenius") return frobenius;
+  if (gradients === null || gradients.blocked !== null) return covariance(la, layer, own);
+  return metric === "kfac" ? kfac(la, layer, own, gradients) : mahalanobis(la, layer, gradients);
 }

@@ -3,13 +3,16 @@
 // once.
 
 import type { Layer } from "../analyze/layers.ts";
-import { extract } from "../graph/edit.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
+import { partModel } from "../measure/forms.ts";
 import { type Contender, compareLatency, type LatencyOptions } from "../measure/latency.ts";
 import type { Memo } from "../memo.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
+import { applyForm, formWords } from "../rewrite/lower.ts";
+import { foldPermutations } from "../rewrite/permutations.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
+import { sinkConcats } from "../rewrite/sink-concats.ts";
 import type { Candidate } from "./candidates.ts";
 import { correctedBias } from "./harm.ts";
 import type { ScoredLayer } from "./score.ts";
@@ -25,6 +28,8 @@ export interface TimesOptions extends Pick<LatencyOptions, "threads" | "provider
   readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
   /** Keeps what was measured. */
   readonly memo: Memo;
+  /** Whether forms may put zeros into weights, which counts as parameters and MACs. */
+  readonly zeros?: boolean;
 }
 
 /** Seconds for each contender, and for all together. */
@@ -41,7 +46,7 @@ export async function timeCandidates(
   options: TimesOptions,
   control: Control,
 ): Promise<Times> {
-  const { inputShapes, memo, ...timing } = options;
+  const { inputShapes, memo, zeros, ...timing } = options;
   const shapes = inferShapes(model, inputShapes);
   const layers = new Map<Layer, number>();
   const candidates = new Map<Candidate, number>();
@@ -49,50 +54,73 @@ export async function timeCandidates(
   for (const [done, one] of open.entries()) {
     checkInterrupted(control);
     control.onProgress?.({ phase: "timing candidates", done, total: open.length, note: one.layer.name });
-    const input = shapes.get(one.layer.input);
-    if (!input?.shape?.every((dim) => typeof dim === "number")) continue;
-    const info = { name: one.layer.input, type: input.type ?? "float32", shape: input.shape };
+    const shape = shapes.get(one.layer.input)?.shape;
+    if (!shape?.every((dim) => typeof dim === "number")) continue;
     const chosen = one.candidates.filter(wanted);
-    const key = JSON.stringify(["times", timing, shapeKey(one.layer, info.shape), chosen.map(nameOf)]);
+    const key = JSON.stringify(["times", timing, zeros === true, shapeKey(one.layer, shape), chosen.map(nameOf)]);
     const found = await memo(key, async () => {
-      const contenders: Contender[] = [{ name: "layer", model: extract(model, [info], [one.layer.output]) }];
-      for (const candidate of chosen) {
-        const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
-        const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
-        contenders.push({ name: nameOf(candidate), model: extract(changed, [info], [one.layer.output]) });
-      }
+      const contenders: Contender[] = [{ name: nameOf(null), model: partModel(model, model, one.layer, inputShapes) }];
+      for (const candidate of chosen) contenders.push(...(await formsOf(model, one, candidate, options)));
       return compareInTurn(contenders, timing, control);
     });
-    layers.set(one.layer, found[0]!);
-    for (const [i, candidate] of chosen.entries()) candidates.set(candidate, found[i + 1]!);
+    layers.set(one.layer, found[nameOf(null)]!);
+    for (const candidate of chosen) candidates.set(candidate, found[nameOf(candidate)]!);
   }
   control.onProgress?.({ phase: "timing candidates", done: open.length, total: open.length });
   return { layers, candidates };
 }
 
+/** Forms of one candidate that are timed at most: the canonical one and the first alternatives. */
+const FORMS = 4;
+
+/** A candidate's network parts, one for each form, all of one name. */
+async function formsOf(
+  model: Model,
+  one: ScoredLayer,
+  candidate: Candidate,
+  { inputShapes, zeros }: TimesOptions,
+): Promise<readonly Contender[]> {
+  const { layer } = one;
+  const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
+  const changed = replaceLayer(model, layer, factors, correctedBias(one, factors)).model;
+  const words = layer.op === "Conv" ? formWords(changed, layer, { zeros: zeros === true }) : [];
+  const forms = words.reduce<string[]>(
+    (before, choices) => before.flatMap((form) => choices.map((word) => (form === "" ? word : `${form}+${word}`))),
+    [""],
+  );
+  return forms.slice(0, FORMS).map((form) => {
+    const lowered = form === "" ? changed : sinkConcats(foldPermutations(applyForm(changed, layer, form)));
+    return { name: nameOf(candidate), model: partModel(lowered, changed, layer, inputShapes) };
+  });
+}
+
 /** At most so many sessions are open at a time. */
 const AT_ONCE = 12;
 
-/** Times relative to the first contender, which takes part in every round of some, as that one's over all. */
+/** Milliseconds by name, the least where a name comes twice; relative to the first contender, which takes part in every round. */
 async function compareInTurn(
   [first, ...others]: readonly Contender[],
   timing: Pick<LatencyOptions, "threads" | "provider">,
   control: Control,
-): Promise<readonly number[]> {
-  const speedups: number[] = [];
-  const firsts: number[] = [];
+): Promise<Record<string, number>> {
+  const speedups = new Map<string, number>();
+  let base = Number.POSITIVE_INFINITY;
   for (let at = 0; at < others.length; at += AT_ONCE) {
     const part = [first!, ...others.slice(at, at + AT_ONCE)];
     const { signal } = control;
     const found = await compareLatency(part, { ...timing, seconds: SECONDS, ...(signal && { signal }) });
-    firsts.push(found[0]!.median_ms);
-    speedups.push(...found.slice(1).map(({ ratio_to_first }) => ratio_to_first.speedup));
+    base = Math.min(base, found[0]!.median_ms);
+    for (const { name, ratio_to_first } of found.slice(1)) {
+      speedups.set(name, Math.max(speedups.get(name) ?? 0, ratio_to_first.speedup));
+    }
   }
-  const base = Math.min(...firsts);
-  return [base, ...speedups.map((speedup) => base / speedup)];
+  const times = [...speedups].map(([name, speedup]) => [name, base / speedup] as const);
+  return Object.fromEntries([[first!.name, base], ...times]);
 }
 
-const nameOf = ({ method, rank }: Candidate): string => `${method} ${rank.join(" ")}`;
+/** Null: the layer itself. */
+const nameOf = (candidate: Candidate | null): string =>
+  candidate === null ? "layer" : `${candidate.method} ${candidate.rank.join(" ")}`;
 
 /** What the time of a layer depends on. */
 function shapeKey({ op, shape, geometry, bias }: Layer, input: readonly Dim[]): unknown {
