@@ -15,7 +15,9 @@ import {
 } from "./options.ts";
 import { runJob } from "./run.ts";
 
-type Flags = JsonFlags & PreprocessFlags;
+interface Flags extends JsonFlags, PreprocessFlags {
+  readonly costs?: boolean;
+}
 
 export function addInspect(program: Command): void {
   const command = program
@@ -25,12 +27,13 @@ export function addInspect(program: Command): void {
       "Lists the layers of a model with their shape (F x C x X x Y), what they cost for one image, and which methods apply.",
     )
     .argument("<model>", "an .onnx file", fileName);
-  addPreprocessOptions(command)
+  addPreprocessOptions(command.option("--costs", "list what each method would cost in each layer's place"))
     .addOption(jsonOption())
     .addHelpText(
       "after",
       examples([
         ["lowrank inspect model.onnx", "what the model is made of"],
+        ["lowrank inspect model.onnx --costs", "and what each method would cost in each layer's place"],
         ["lowrank inspect model.onnx --size 320", "for images of 320x320, where the model leaves that free"],
         ["lowrank inspect model.onnx --json > layers.json", "the same as data"],
       ]),
@@ -46,6 +49,6 @@ function run(path: string, flags: Flags): Promise<void> {
       const { model, bytes } = await readModel(path);
       return inspect(model, { bytes, preprocess: preprocessOf(flags) });
     },
-    text: inspectText,
+    text: (found, ink) => inspectText(found, ink, flags.costs === true),
   });
 }

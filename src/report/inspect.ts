@@ -4,13 +4,15 @@ import { countCosts, nodeMacs } from "../analyze/costs.ts";
 import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
 import { findLayers, type Layer, layersWithoutConstantWeight } from "../analyze/layers.ts";
 import type { MethodName } from "../approximate/method.ts";
-import { METHODS } from "../approximate/methods.ts";
+import { METHODS, stageCosts } from "../approximate/methods.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes, type Shapes } from "../graph/shapes.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { candidateRanks } from "../search/candidates.ts";
+import { plainRank } from "../search/plan.ts";
 import { methodsFor, whyNoMethod } from "../search/score.ts";
 
 export interface InspectionLayer {
@@ -26,8 +28,19 @@ export interface InspectionLayer {
   readonly macs_share: number;
   /** Methods that have at least one rank that saves enough. */
   readonly methods: readonly MethodName[];
+  /** What each of them would cost in the layer's place, at the ranks that would be tried. */
+  readonly costs: readonly MethodCost[];
   /** Why there are no methods; null where there are. */
   readonly reason: string | null;
+}
+
+export interface MethodCost {
+  readonly method: MethodName;
+  /** A number, or several where the method takes several. */
+  readonly rank: number | readonly number[];
+  /** Multiply-accumulates for one image. */
+  readonly macs: number;
+  readonly params: number;
 }
 
 /** What `lowrank inspect --json` prints. */
@@ -109,16 +122,22 @@ function assumingSize(model: Model, preprocess: PreprocessOptions, first: Lowran
 function describeLayer(layer: Layer, total: number): InspectionLayer {
   const { name, op, macs, params, refused } = layer;
   const { F, C, X, Y } = layer.shape;
-  const methods = refused === null ? methodsFor(layer, { methods: METHODS }).map((method) => method.name) : [];
+  const open = refused === null ? methodsFor(layer, { methods: METHODS }) : [];
+  const methods = open.map((method) => method.name);
+  const costs = open.flatMap((method) =>
+    candidateRanks(layer, method).map((rank): MethodCost => {
+      return { method: method.name, rank: plainRank(rank), ...stageCosts(layer, method.stages(layer, rank)) };
+    }),
+  );
   const reason = methods.length > 0 ? null : (refused ?? whyNoMethod(layer, { methods: METHODS }));
-  return { name, op, shape: [F, C, X, Y], macs, params, macs_share: shareOf(macs, total), methods, reason };
+  return { name, op, shape: [F, C, X, Y], macs, params, macs_share: shareOf(macs, total), methods, costs, reason };
 }
 
 /** Products whose weight is computed or comes from outside. */
 function otherLayers(model: Model, shapes: Shapes, total: number): readonly InspectionLayer[] {
   return layersWithoutConstantWeight(model).map(({ name, op, node, reason }) => {
     const macs = nodeMacs(node, shapes);
-    return { name, op, shape: null, macs, params: 0, macs_share: shareOf(macs, total), methods: [], reason };
+    return { name, op, shape: null, macs, params: 0, macs_share: shareOf(macs, total), methods: [], costs: [], reason };
   });
 }
 

@@ -20,7 +20,7 @@ import {
   table,
   wrap,
 } from "./format.ts";
-import type { Inspection, InspectionLayer } from "./inspect.ts";
+import type { Inspection, InspectionLayer, MethodCost } from "./inspect.ts";
 import type {
   BeforeAfter,
   CompressReport,
@@ -161,10 +161,14 @@ function notes(texts: readonly string[], ink: Ink): string {
   return `${ink.dim("Notes")}\n${lines.join("\n")}`;
 }
 
-/** What `inspect` found. */
+/**
+ * What `inspect` found.
+ * @param costs whether to list what each method would cost
+ */
 export function inspectText(
   { layers, macs, params, bytes: size, input, notes: texts }: Inspection,
   ink: Ink = plainInk,
+  costs = false,
 ): string {
   const shape = input.shape === null ? "of unknown shape" : `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
   const open = layers.filter(({ methods }) => methods.length > 0);
@@ -173,6 +177,7 @@ export function inspectText(
     `${ink.bold(`${count(macs)} MACs`)} for one image, ${count(params)} parameters, ${bytes(size)}; ` +
       `input ${shortName(input.name)} ${printable(shape)}`,
     layers.length === 0 ? "No layers: the model has no Conv, Gemm or MatMul." : inspectTable(layers, ink),
+    costs && open.length > 0 ? costsTable(open, ink) : "",
     layers.length === 0
       ? ""
       : `${open.length} of ${plural(layers.length, "layer")} can be approximated, ${percent(share)} of the MACs.`,
@@ -195,6 +200,32 @@ function inspectTable(layers: readonly InspectionLayer[], ink: Ink): string {
     ...[shortName(name), op, shapeText(shape), count(macs), percent(macs_share), count(params)],
     methods.length > 0 ? methods.join(", ") : paragraph(reason ?? "", ink),
   ]);
+  return table(columns, rows, ink);
+}
+
+/** A row for each layer and method: the cheapest and the dearest of its ranks. */
+function costsTable(layers: readonly InspectionLayer[], ink: Ink): string {
+  const columns: readonly Column[] = [
+    { title: "layer" },
+    { title: "method" },
+    { title: "ranks", align: "right" },
+    { title: "MACs" },
+    { title: "fewer MACs", align: "right" },
+    { title: "parameters" },
+  ];
+  const rows = layers.flatMap((layer) =>
+    layer.methods.map((method) => {
+      const sorted = layer.costs.filter((cost) => cost.method === method).sort((a, b) => a.macs - b.macs);
+      const [low, high] = [sorted[0]!, sorted.at(-1)!];
+      const span = (format: (cost: MethodCost) => string) =>
+        low === high ? format(low) : `${format(low)} to ${format(high)}`;
+      return [
+        ...[shortName(layer.name), method, span(({ rank }) => [rank].flat().join("/"))],
+        ...[span((cost) => count(cost.macs)), span((cost) => `${digits(layer.macs / cost.macs)}x`)],
+        span((cost) => count(cost.params)),
+      ];
+    }),
+  );
   return table(columns, rows, ink);
 }
 

@@ -64,7 +64,6 @@ export async function scoreLayers(
         candidates: [],
         decompositions: new Map(),
         mean: null,
-        substitute: null,
         refused,
       });
   }

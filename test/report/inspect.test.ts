@@ -30,7 +30,12 @@ describe("inspect", () => {
     ]);
     expect(layers.map(({ macs }) => macs)).toEqual([256 * 32 * 27, 256 * 8 * 288, 256 * 512 * 8]);
     expect(macs).toBe(256 * (32 * 27 + 8 * 288 + 512 * 8));
-    expect(layers[0]!.methods).toEqual(["channel", "spatial"]);
+    expect(layers[0]!.methods).toEqual(["channel", "spatial", "tucker2", "svd3", "outer", "monochromatic"]);
+    for (const { method, rank, macs, params } of layers[0]!.costs.filter((cost) => cost.method === "outer")) {
+      const K = rank as number;
+      expect([method, macs, params]).toEqual(["outer", 256 * K * (3 + 9 + 32), K * (3 + 9 + 32) + 32]);
+    }
+    expect(layers[0]!.costs.map(({ method }) => method)).toContain("outer");
     expect(layers[0]!.reason).toBeNull();
     expect(layers[1]).toMatchObject({ methods: [], reason: "its weight is not constant", params: 0 });
     for (const layer of layers) expect(layer.macs_share).toBeCloseTo(layer.macs / macs, 12);

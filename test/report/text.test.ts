@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { plainInk } from "../../src/report/format.ts";
+import type { Inspection } from "../../src/report/inspect.ts";
 import type { CompressReport, LayerReport } from "../../src/report/report.ts";
 import { benchText, compressText, evalText, inspectText } from "../../src/report/text.ts";
 
@@ -111,25 +113,37 @@ test("a layer's name cannot steer the terminal", () => {
 });
 
 test("inspect: layers with their methods, or the reason for none", () => {
-  const text = inspectText({
+  const found: Inspection = {
     layers: [
       {
         ...{ name: "conv1", op: "Conv", shape: [64, 3, 7, 7], macs: 9_633_792, params: 9472, macs_share: 0.9 },
-        ...{ methods: ["channel", "spatial"], reason: null },
+        methods: ["channel", "tucker2"],
+        costs: [
+          { method: "channel", rank: 24, macs: 4_816_896, params: 5128 },
+          { method: "channel", rank: 8, macs: 2_408_448, params: 1752 },
+          { method: "tucker2", rank: [2, 8], macs: 963_379, params: 1038 },
+        ],
+        reason: null,
       },
       {
         ...{ name: "product", op: "MatMul", shape: null, macs: 1_070_421, params: 0, macs_share: 0.1 },
-        ...{ methods: [], reason: "its weight is not constant" },
+        ...{ methods: [], costs: [], reason: "its weight is not constant" },
       },
     ],
     ...{ macs: 10_704_213, params: 9472, bytes: 38_912, input: { name: "image", shape: [1, 3, 32, null] } },
     notes: ["counted for 1x3x224x224"],
-  });
+  };
+  expect(inspectText(found, plainInk, true)).toContain(`
+layer  method          ranks  MACs                  fewer MACs  parameters
+conv1  channel       8 to 24  2.41 M to 4.82 M  4.00x to 2.00x  1.75 K to 5.13 K
+conv1  tucker2           2/8  963 K                      10.0x  1.04 K
+`);
+  const text = inspectText(found);
   expect(text).toMatchInlineSnapshot(`
     "10.7 M MACs for one image, 9.47 K parameters, 38.9 KB; input image [1, 3, 32, ?]
 
     layer    op      FxCxXxY     MACs  share  parameters  methods
-    conv1    Conv    64x3x7x7  9.63 M  90.0%      9.47 K  channel, spatial
+    conv1    Conv    64x3x7x7  9.63 M  90.0%      9.47 K  channel, tucker2
     product  MatMul            1.07 M  10.0%           0  its weight is not constant
 
     1 of 2 layers can be approximated, 90.0% of the MACs.
