@@ -41,7 +41,7 @@ export interface NestedLastStages {
 }
 
 /** In parts of a feature's squared length. */
-const RIDGE = 1e-12;
+export const RIDGE = 1e-12;
 
 export async function targetOf(la: Linalg, weight: AnyMatrix, patches: Matrix | null): Promise<Target> {
   const weighted = patches === null ? weight : await matmul(la, weight, patches);

@@ -5,9 +5,11 @@ import { type AnyMatrix, type Matrix, matrix, transpose } from "../linalg/matrix
 import type { Linalg } from "../linalg/products.ts";
 import type { Metric } from "../metric/metric.ts";
 import { solveLastStage, targetOf } from "./last-stage.ts";
+import { descended } from "./outer-descent.ts";
 import { type Components, energyOf, khatriRao, type Tensor3, unfolded } from "./tensor.ts";
 import { MOST_FACTORS, squared, weightedError, weightedRows } from "./weighted-als.ts";
 import { weightedComponents } from "./weighted-outer.ts";
+import type { Whitening } from "./whiten.ts";
 
 /** The three stages' numbers: K x C, K x XY and F x K. */
 export interface Ended {
@@ -18,18 +20,30 @@ export interface Ended {
   readonly error: number;
 }
 
-/** @param terms rows a_k, b_k, c_k whose sum is near the weight; the a_k need not be the best for the others */
-export type Ending = (terms: Components) => Promise<Ended>;
+/**
+ * @param terms rows a_k, b_k, c_k whose sum is near the weight; the a_k need not be the best for the others
+ * @param better whether the terms themselves are to be bettered under the metric, where that is work
+ */
+export type Ending = (terms: Components, better: boolean) => Promise<Ended>;
 
 /** Sweeps over all modes under alpha. */
 const WEIGHTED_SWEEPS = 3;
 
-/** @param weight F x C x XY */
-export async function endingUnder(la: Linalg, weight: Tensor3, { patches, alpha }: Metric): Promise<Ending> {
+/**
+ * @param weight F x C x XY
+ * @param white what the terms were whitened by
+ */
+export async function endingUnder(
+  la: Linalg,
+  weight: Tensor3,
+  { patches, alpha }: Metric,
+  white: Whitening | null,
+): Promise<Ending> {
   if (alpha !== null) return underAlpha(la, weight, alpha);
   const target = await targetOf(la, unfolded(weight), patches);
-  return async (terms) => {
-    const { features, ...stages } = rounded(evenly(terms));
+  return async (terms, better) => {
+    const bettered = better && white !== null && patches !== null ? await descended(la, target, white, terms) : terms;
+    const { features, ...stages } = rounded(evenly({ ...terms, ...bettered }));
     const last = await solveLastStage(la, target, features);
     return { ...stages, third: Float32Array.from(last.weight.data), error: last.error };
   };
