@@ -2,6 +2,7 @@
 // patch p), the weight V (F x n) that minimises ||(V B - W) M^{1/2}||, from the normal equations Z V' = B M W', Z = B M B'.
 // Features are scaled to unit length first, and a ridge far below any error that matters keeps dependent ones apart.
 
+import { LowrankError } from "../errors.ts";
 import { type AnyMatrix, type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
 import { gram, type Linalg, matmul } from "../linalg/products.ts";
 import { ridge, solveLower, solveUpper, tryCholesky } from "../linalg/solve.ts";
@@ -178,7 +179,7 @@ async function choleskyWithRidge(la: Linalg, square: Matrix): Promise<Matrix> {
     for (let i = 0; i < n; i++) system.data[i * n + i]! += added;
     const lower = await tryCholesky(la, system);
     if (lower !== null) return lower;
-    if (!(added < 1)) throw new Error("last stage: the features' Gram matrix holds NaN or infinity");
+    if (!(added < 1)) throw new LowrankError("runtime", "last stage: the features' Gram matrix holds NaN or infinity");
   }
 }
 

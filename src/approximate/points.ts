@@ -20,11 +20,10 @@ export function fromPoints(points: readonly Point[], shapes: (rank: Rank) => rea
   };
 }
 
-/** Of the points that are no larger than `rank` in any number the one with the least error, the smallest such. */
+/** Of the points that are no larger than `rank` in any number the one with the least error. */
 export function bestWithin(points: readonly Point[], rank: Rank): Point {
   const fitting = points.filter((point) => point.rank.every((number, i) => number <= rank[i]!));
-  const least = fitting.reduce((best, point) => (point.error < best.error ? point : best));
-  return least;
+  return fitting.reduce((best, point) => (point.error < best.error ? point : best));
 }
 
 /** The stage's kernels in a larger stage whose other channels are zero. */

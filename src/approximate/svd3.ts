@@ -21,7 +21,7 @@ import {
 import { refusesThreeStages } from "./outer.ts";
 import { energyOf, khatriRao, permuted, weightTensor } from "./tensor.ts";
 import { twoSvd } from "./two-svd.ts";
-import { unwhitened, whitened, whitening } from "./whiten.ts";
+import { unwhitened, whitened, whiteningOf } from "./whiten.ts";
 
 function shapes({ shape: { F, C, X, Y } }: Layer, [K1 = 0, K2 = 0]: Rank) {
   return [
@@ -69,13 +69,14 @@ async function decompose(
   { ranks: asked }: DecomposeOptions,
 ): Promise<Decomposition> {
   const { F, C, X, Y } = layer.shape;
-  const white = await whitening(la, metric.patches, layer.shape);
+  const white = await whiteningOf(la, metric, layer.shape);
   const tensor = permuted(await whitened(la, weightTensor(weight, layer.shape), white), [1, 2, 0]);
   const [K1, K2] = [0, 1].map((i) => Math.max(...asked.map((rank) => rank[i]!))) as [number, number];
   const found = await twoSvd(la, tensor, K1, K2);
   const first = transpose(await unwhitened(la, found.first, white?.channels));
   const second = transpose(await unwhitened(la, found.second, white?.kernel));
-  if (metric.patches === null) {
+  // Under a product over the modes, as under none, nothing is left to solve.
+  if (metric.patches === null || metric.alpha !== null) {
     const terms = termsOf(
       first,
       second,

@@ -16,15 +16,17 @@ import { leadingEigen } from "./leading.ts";
 import {
   type DecomposeOptions,
   type Decomposition,
+  type Factors,
   invalidRank,
   type Method,
   type Rank,
+  type Stage,
   type StageShape,
 } from "./method.ts";
 import { refusesThreeStages } from "./outer.ts";
 import { fromPoints, type Point } from "./points.ts";
 import { permuted, type Tensor3, weightTensor } from "./tensor.ts";
-import { unwhitened, whitened, whitening } from "./whiten.ts";
+import { unwhitened, type Whitening, whitened, whiteningOf } from "./whiten.ts";
 
 function shapes({ shape: { F, C, X, Y } }: Layer, [r1 = 0, r2 = 0]: Rank) {
   return [
@@ -54,18 +56,37 @@ async function decompose(
   { ranks: asked }: DecomposeOptions,
 ): Promise<Decomposition> {
   const most1 = Math.max(...asked.map(([r1 = 0]) => r1));
-  const plain = weightTensor(weight, layer.shape);
-  const white = await whitening(la, metric.patches, layer.shape);
-  const basis = await channelBasis(la, await whitened(la, plain, white), most1);
-  const directions = await orthonormalRows(la, transpose(await unwhitened(la, basis, white?.channels)));
+  const white = await whiteningOf(la, metric, layer.shape);
+  const tensor = await whitened(la, weightTensor(weight, layer.shape), white);
+  const basis = await channelBasis(la, tensor, most1);
   const grid = dimensionGrid(maxRanks(layer)[0]).filter((r1) => r1 <= most1);
   const way = [...new Set([1, 2, 4, ...grid, ...asked.map(([r1 = 0]) => r1)])].filter((r1) => r1 <= most1);
   const path = way.sort((a, b) => a - b).map((r1) => ({ r1, most2: mostOutputs(asked, r1) }));
-  const points = await nestedPoints(la, layer, path, plain, metric.patches, directions);
-  if (metric.patches === null) {
-    for (const rank of asked) points.push(await iterated(la, layer, plain, basis, rank));
+  if (metric.patches !== null && metric.alpha === null) {
+    const directions = await orthonormalRows(la, transpose(await unwhitened(la, basis, white?.channels)));
+    const plain = weightTensor(weight, layer.shape);
+    return fromPoints(await nestedPoints(la, layer, path, plain, metric.patches, directions), (rank) =>
+      shapes(layer, rank),
+    );
   }
-  return fromPoints(points, (rank) => shapes(layer, rank));
+  // Under a product over the modes, as under none, the whitened weight is all there is.
+  const points = await nestedPoints(la, layer, path, tensor, null, await orthonormalRows(la, transpose(basis)));
+  for (const rank of asked) points.push(await iterated(la, layer, tensor, basis, rank));
+  const { error, cut } = fromPoints(points, (rank) => shapes(layer, rank));
+  return { error, cut: async (rank) => (white === null ? cut(rank) : back(la, await cut(rank), white)) };
+}
+
+/** Stages of a whitened weight as stages of the weight: U' and G each by the root of their own mode. */
+async function back(la: Linalg, { stages }: Factors, { channels, kernel }: Whitening): Promise<Factors> {
+  const [one, two, three] = stages as readonly [Stage, Stage, Stage];
+  const through = async ({ weight }: Stage, lower: Matrix) => {
+    const n = lower.rows;
+    const rows = matrix(weight.length / n, n, Float64Array.from(weight));
+    return rounded(transpose(await unwhitened(la, transpose(rows), lower)));
+  };
+  return {
+    stages: [{ ...one, weight: await through(one, channels) }, { ...two, weight: await through(two, kernel) }, three],
+  };
 }
 
 /** How many directions of the outputs are kept with r1 of the channels: as many as any pair with no more channels asks for. */

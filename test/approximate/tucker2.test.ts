@@ -8,7 +8,7 @@ import { tucker2 } from "../../src/approximate/tucker2.ts";
 import { transpose } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { random } from "../../src/linalg/random.ts";
-import { frobenius } from "../../src/metric/metric.ts";
+import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { fill, multiply, normalMatrix } from "../linalg/recipes.ts";
 import { rebuild } from "../support/rebuild.ts";
 import { convLayer, errorMade, expectMonotone, expectTold, pairsUpTo, patchesMetric } from "./three-stages.ts";
@@ -90,6 +90,27 @@ test("under a metric it does better than without one", async () => {
   const without = await tucker2.decompose(la, layer, weight, frobenius, options);
   const plain = errorMade(layer, rebuild(layer, await without.cut([4, 8])), weight, metric.patches);
   expect(await under.error([4, 8])).toBeLessThan(0.7 * plain);
+});
+
+test("under alpha it is taken apart under alpha's product over the modes, whether or not a matrix on patches stands for it", async () => {
+  const layer = convLayer(24, 8, [3, 3]);
+  const weight = weightMatrix(layer);
+  const [ofF, ofC, ofXY] = [24, 8, 9].map((size, i) => normalMatrix(size, 1, 20 + i).data.map(Math.exp));
+  const alpha = Float32Array.from(
+    weight,
+    (_, at) => ofF![Math.floor(at / 72)]! * ofC![Math.floor(at / 9) % 8]! * ofXY![at % 9]!,
+  );
+  const patches = fill(72, 72, (i, j) => (i === j ? (ofC![Math.floor(i / 9)]! * ofXY![i % 9]!) ** 2 : 0));
+  for (const given of [patches, null]) {
+    const metric: Metric = { ...frobenius, name: "mahalanobis", patches: given, alpha };
+    const made = await tucker2.decompose(la, layer, weight, metric, { ranks: [[8, 24]], seed: 1 });
+    await expectTold(made, tucker2, layer, weight, patches, [
+      [3, 5],
+      [5, 12],
+      [8, 24],
+    ]);
+    expect(errorMade(layer, rebuild(layer, await made.cut([8, 24])), weight, null)).toBeLessThan(1e-5);
+  }
 });
 
 test("outputs without weight, and a weight of zeros, give no numbers that are not finite", async () => {
