@@ -134,9 +134,9 @@ test("inspect: layers with their methods, or the reason for none", () => {
     notes: ["counted for 1x3x224x224"],
   };
   expect(inspectText(found, plainInk, true)).toContain(`
-layer  method          ranks  MACs                  fewer MACs  parameters
-conv1  channel       8 to 24  2.41 M to 4.82 M  4.00x to 2.00x  1.75 K to 5.13 K
-conv1  tucker2           2/8  963 K                      10.0x  1.04 K
+layer  method     ranks  MACs                  fewer MACs  parameters
+conv1  channel  8 to 24  2.41 M to 4.82 M  4.00x to 2.00x  1.75 K to 5.13 K
+conv1  tucker2      2/8  963 K                      10.0x  1.04 K
 `);
   const text = inspectText(found);
   expect(text).toMatchInlineSnapshot(`
