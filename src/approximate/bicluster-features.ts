@@ -1,7 +1,7 @@
 // What a bicluster's last stage reads: for each block of C/G input channels and F/H outputs, K directions of channels, and on each
 // of them D pixel filters: feature (k, d) of a patch is a_k' p b_kd.
 
-import { type AnyMatrix, type Matrix, matrix } from "../linalg/matrix.ts";
+import type { AnyMatrix, Matrix } from "../linalg/matrix.ts";
 import type { Clusters } from "./bicluster-clusters.ts";
 
 /** G clusters of channels by H of outputs, each block of K directions by D filters. */
@@ -39,23 +39,6 @@ export interface Placed {
   readonly sizes: Sizes;
   readonly channels: Clusters;
   readonly features: Features;
-}
-
-/** The features that cluster h of the outputs reads as a map from patches: row (g, k, d) is a_k (x) b_kd, GKD x CXY. */
-export function spread({ sizes: { G, H, K, D }, channels, features }: Placed, h: number): Matrix {
-  const XY = features[h]!.b.cols;
-  const out = matrix(G * K * D, G * channels[0]!.length * XY);
-  for (let g = 0; g < G; g++) {
-    const { a, b } = features[g * H + h]!;
-    for (let kd = 0; kd < K * D; kd++) {
-      const k = Math.floor(kd / D);
-      for (const [at, c] of channels[g]!.entries()) {
-        const to = (g * K * D + kd) * out.cols + c * XY;
-        for (let p = 0; p < XY; p++) out.data[to + p] = a.data[k * a.cols + at]! * b.data[kd * XY + p]!;
-      }
-    }
-  }
-  return out;
 }
 
 /**

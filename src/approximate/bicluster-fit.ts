@@ -2,13 +2,14 @@
 // solved for all together. Under a metric M on patches, channels and pixels are whitened first, as if M were separable.
 
 import type { Layer } from "../analyze/layers.ts";
-import { type AnyMatrix, columnNorms, type Matrix, matrix, transpose } from "../linalg/matrix.ts";
+import { columnNorms, type Matrix, transpose } from "../linalg/matrix.ts";
 import { gram, type Linalg, matmul } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
 import type { Metric } from "../metric/metric.ts";
-import { type Clustering, type Clusters, nestedClusters } from "./bicluster-clusters.ts";
-import { type BlockFeatures, type Placed, type Sizes, spread, unitRows } from "./bicluster-features.ts";
-import { solveGroups, type Target, targetOf } from "./last-stage.ts";
+import { type Clustering, nestedClusters } from "./bicluster-clusters.ts";
+import { type BlockFeatures, type Placed, type Sizes, unitRows } from "./bicluster-features.ts";
+import { expanded, part, solveLast } from "./bicluster-last.ts";
+import { type Target, targetOf } from "./last-stage.ts";
 import { permuted, type Tensor3, unfolded } from "./tensor.ts";
 import { unwhitened, whitened, whitening } from "./whiten.ts";
 
@@ -83,36 +84,12 @@ export async function blockOf(
   };
 }
 
-/** The columns (c, xy) of a patch that belong to some channels. */
-const expanded = (channels: readonly number[], XY: number): readonly number[] =>
-  channels.flatMap((c) => Array.from({ length: XY }, (_, p) => c * XY + p));
-
-function part({ cols, data }: AnyMatrix, rows: readonly number[], columns: readonly number[]): Matrix {
-  const out = matrix(rows.length, columns.length);
-  let at = 0;
-  for (const row of rows) for (const column of columns) out.data[at++] = data[row * cols + column]!;
-  return out;
-}
-
-/** V' of each cluster of outputs, F/H x GKD, and the relative error. */
-export async function solveLast({ la, target }: Problem, placed: Placed, filters: Clusters) {
-  const weights: Matrix[] = [];
-  let left = 1;
-  // One at a time: the features as a map from patches are large.
-  for (const [h, outputs] of filters.entries()) {
-    const solved = await solveGroups(la, target, [{ features: spread(placed, h), outputs }]);
-    weights.push(solved.weights[0]!);
-    left -= 1 - solved.error ** 2;
-  }
-  return { weights, error: target.energy > 0 ? Math.sqrt(Math.min(1, Math.max(0, left))) : 0 };
-}
-
 export interface Fit extends Placed {
   readonly error: number;
 }
 
 export async function fitOf(problem: Problem, sizes: Sizes, features: Placed["features"]): Promise<Fit> {
   const placed = { sizes, channels: await problem.channels(sizes.G), features };
-  const { error } = await solveLast(problem, placed, await problem.filters(sizes.H));
+  const { error } = await solveLast(problem.la, problem.target, placed, await problem.filters(sizes.H));
   return { ...placed, error };
 }

@@ -9,7 +9,8 @@ import type { Linalg } from "../linalg/products.ts";
 import type { Metric } from "../metric/metric.ts";
 import { nests } from "./bicluster-clusters.ts";
 import { type Features, grown, type Sizes } from "./bicluster-features.ts";
-import { type Fit, fitOf, type Problem, problemOf, solveLast } from "./bicluster-fit.ts";
+import { type Fit, fitOf, type Problem, problemOf } from "./bicluster-fit.ts";
+import { solveLast } from "./bicluster-last.ts";
 import { outerFeatures } from "./bicluster-outer.ts";
 import { svdFeatures } from "./bicluster-svd.ts";
 import {
@@ -50,25 +51,25 @@ function refuses(layer: Layer): string | null {
 /** Clusters smaller than this are not tried: the runtime's kernels work on blocks of as many channels. */
 const LEAST = 8;
 
-/** Nor are blocks with more channels or outputs: at the same cost larger ones are hardly better, and take longer to fit. */
-const [MOST_CHANNELS, MOST_OUTPUTS] = [64, 128];
+/** Nor are blocks with more channels or outputs: at the same cost larger ones are hardly better. */
+const [MOST_CHANNELS, MOST_OUTPUTS] = [128, 256];
 
 /** How many pairs [G, H] are tried, the smallest that qualify; each lies within the one before. */
 const MOST_PAIRS = 4;
 
 function pairsOf({ shape: { F, C } }: Layer): readonly Rank[] {
   const pairs: Rank[] = [];
-  for (let [G, H] = [1, 2]; G <= C && H <= F; G < H ? (G *= 2) : (H *= 2)) {
-    const [channels, outputs] = [C / G, F / H];
-    const whole = Number.isInteger(channels) && Number.isInteger(outputs);
-    if (!whole || channels < LEAST || outputs < LEAST) break;
-    if (channels <= MOST_CHANNELS && outputs <= MOST_OUTPUTS) pairs.push([G, H]);
+  let [G, H] = [1, 2];
+  while (pairs.length < MOST_PAIRS && C % G === 0 && F % H === 0 && C / G >= LEAST && F / H >= LEAST) {
+    if (C / G <= MOST_CHANNELS && F / H <= MOST_OUTPUTS) pairs.push([G, H]);
+    if (G < H) G *= 2;
+    else H *= 2;
   }
-  return pairs.slice(0, MOST_PAIRS);
+  return pairs;
 }
 
 /** What costs more than this part of the layer saves too little, what costs less than that loses too much. */
-const [DEAREST, CHEAPEST] = [0.6, 1 / 14];
+const [DEAREST, CHEAPEST] = [0.55, 1 / 14];
 
 /** Coarse, since the numbers of clusters give costs in between. */
 const STEPS = [2, 4, 8, 16, 32, 64, 128, 256];
@@ -152,7 +153,7 @@ function below(rank: Rank, ranks: readonly Rank[]): readonly Rank[] {
 async function factorsOf(problem: Problem, fit: Fit): Promise<Factors> {
   const { G, H, K, D } = fit.sizes;
   const filters = await problem.filters(H);
-  const { weights } = await solveLast(problem, fit, filters);
+  const { weights } = await solveLast(problem.la, problem.target, fit, filters);
   const [first, second, third] = shapes(problem.layer, fit.sizes);
   const shuffled: number[] = [];
   for (let gh = 0; gh < G * H; gh++) {
