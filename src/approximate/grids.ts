@@ -29,7 +29,7 @@ const WIDEST = 3;
 
 /**
  * Of all pairs those worth trying, ascending by cost: in each step of it the one nearest to balance.
- * @param imbalance the ratio of the shares that the two numbers are of their largest values
+ * @param imbalance the ratio of the shares that the two numbers are of their largest values, over the best one known
  */
 export function thinned(
   { shape: { F, C, X, Y } }: Layer,

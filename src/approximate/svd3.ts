@@ -36,11 +36,14 @@ const maxRanks = ({ shape: { F, C, X, Y } }: Layer): readonly [number, number] =
   Math.min(F, X * Y),
 ];
 
+/** The share of the channels over that of the kernel's positions, in pairs that do best on networks' layers. */
+const BALANCE = 0.5;
+
 function ranks(layer: Layer): readonly Rank[] {
   const [most1, most2] = maxRanks(layer);
   const seconds = [...new Set([...octaves(1, most2), most2])];
   const pairs = dimensionGrid(most1).flatMap((K1) => seconds.map((K2) => [K1, K2]));
-  const imbalance = ([K1 = 0, K2 = 0]: Rank) => K1 / most1 / (K2 / most2);
+  const imbalance = ([K1 = 0, K2 = 0]: Rank) => K1 / most1 / (K2 / most2) / BALANCE;
   return thinned(layer, pairs, (rank) => shapes(layer, rank), imbalance);
 }
 

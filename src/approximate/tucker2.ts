@@ -1,8 +1,8 @@
 // tucker2: W ~ V G U' with directions U of the input channels (C x r1), V of the outputs (F x r2) and a kernel G between them:
 // Conv 1x1 C -> r1, Conv X x Y r1 -> r2, Conv 1x1 r2 -> F, cost C r1 + r1 r2 XY + r2 F an output pixel (Tucker 1966; Kim et al. 2016
 // for networks). U is one nested basis, so that the errors of all pairs come from a factorisation for each r1: given U, the best V
-// and G under the metric are a regression of reduced rank. Under the plain metric the pairs asked for go on by orthogonal
-// iteration (HOOI, De Lathauwer et al. 2000), which on networks is worth half a percent of the error and under a metric less.
+// and G under the metric are a regression of reduced rank. Without a Gram matrix on patches the pairs asked for go on by orthogonal
+// iteration (HOOI, De Lathauwer et al. 2000); under one it would gain next to nothing, V and G being exact already.
 
 import type { Layer, WeightShape } from "../analyze/layers.ts";
 import { columnsOf, type Matrix, matrix, rowsOf, transpose } from "../linalg/matrix.ts";
@@ -41,10 +41,13 @@ const maxRanks = ({ shape: { F, C, X, Y } }: Layer): readonly [number, number] =
   Math.min(F, C * X * Y),
 ];
 
+/** The share of the channels over that of the outputs, in pairs that do best on networks' layers. */
+const BALANCE = 0.7;
+
 function ranks(layer: Layer): readonly Rank[] {
   const [most1, most2] = maxRanks(layer);
   const pairs = dimensionGrid(most1).flatMap((r1) => dimensionGrid(most2).map((r2) => [r1, r2]));
-  const imbalance = ([r1 = 0, r2 = 0]: Rank) => r1 / most1 / (r2 / most2);
+  const imbalance = ([r1 = 0, r2 = 0]: Rank) => r1 / most1 / (r2 / most2) / BALANCE;
   return thinned(layer, pairs, (rank) => shapes(layer, rank), imbalance);
 }
 
