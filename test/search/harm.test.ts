@@ -1,0 +1,185 @@
+// Harms against whole networks: replaced, run from the start, and compared by hand.
+
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Calibration } from "../../src/analyze/calibration.ts";
+import { findLayers } from "../../src/analyze/layers.ts";
+import { advance, run, startPassage } from "../../src/analyze/passage.ts";
+import { applyToPatch } from "../../src/approximate/apply.ts";
+import type { Factors } from "../../src/approximate/method.ts";
+import { methodsNamed } from "../../src/approximate/methods.ts";
+import { inferShapes } from "../../src/graph/shapes.ts";
+import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
+import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
+import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
+import { correctedBias, harmAt, measureHarms } from "../../src/search/harm.ts";
+import { scoreLayers } from "../../src/search/score.ts";
+import { convModel, normal, relativeDifference, smallClassifier } from "../support/nets.ts";
+import { rebuild } from "../support/rebuild.ts";
+
+let la: Linalg;
+beforeAll(async () => {
+  la = await openLinalg({});
+});
+afterAll(() => closeLinalg(la));
+
+const source = smallClassifier();
+const INPUT = source.graph.inputs[0]!.name;
+const COUNT = 24;
+const images = normal(COUNT * 3 * 16 * 16, 4);
+
+const calibration: Calibration = {
+  input: INPUT,
+  count: COUNT,
+  batch: 8,
+  async *batches() {
+    for (let i = 0; i < COUNT; i += 8) {
+      const input = float32([8, 3, 16, 16], images.subarray(i * 768, (i + 8) * 768));
+      yield { input, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
+    }
+  },
+};
+
+const all = float32([COUNT, 3, 16, 16], images);
+const layersOf = () => findLayers(source, inferShapes(source, { [INPUT]: [1, 3, 16, 16] }));
+
+/** Mean KL(p || q) of scores, by its definition. */
+function divergence(p: NdArray, q: NdArray): number {
+  const K = p.dims[1]!;
+  const soft = (row: Float32Array) => {
+    const top = Math.max(...row);
+    const powers = Array.from(row, (value) => Math.exp(value - top));
+    const sum = powers.reduce((a, b) => a + b);
+    return powers.map((value) => value / sum);
+  };
+  let total = 0;
+  for (let i = 0; i < p.dims[0]!; i++) {
+    const [a, b] = [p, q].map(({ data }) => soft((data as Float32Array).subarray(i * K, (i + 1) * K)));
+    total += a!.reduce((sum, value, k) => sum + value * Math.log(value / b![k]!), 0);
+  }
+  return total / p.dims[0]!;
+}
+
+describe("harm", () => {
+  test("is the mean KL of the whole network with the one layer replaced", async () => {
+    const methods = methodsNamed(["channel", "spatial", "svd"]);
+    const options = { methods, metric: "covariance" as const, session: {}, seed: 0 };
+    const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
+    const harms = await measureHarms(source, scored, () => true, calibration, {}, {});
+    const reference = Object.values(await runOnce(source, { [INPUT]: all }))[0]!;
+    let checked = 0;
+    for (const one of scored) {
+      // With no more than four ranks a method, each is measured.
+      for (const { method, rank, ...candidate } of one.candidates.filter(
+        (each, _, list) => list.filter(({ method }) => method === each.method).length <= 4,
+      )) {
+        const factors = await one.decompositions.get(method)!.cut(rank);
+        const changed = replaceLayer(source, one.layer, factors, correctedBias(one, factors)).model;
+        const other = Object.values(await runOnce(changed, { [INPUT]: all }))[0]!;
+        const found = one.candidates.find((each) => each.method === method && each.rank === rank)!;
+        const measured = divergence(reference, other);
+        // Read off the measured points where a larger error had done less harm.
+        expect(harms.get(found)!).toBeGreaterThan(0.999 * measured - 1e-7);
+        expect(candidate.error).toBeGreaterThan(0);
+        checked++;
+      }
+    }
+    expect(checked).toBeGreaterThan(3);
+    expect([...harms.values()].every((harm) => harm >= 0)).toBe(true);
+  });
+
+  test("the corrected bias makes up for the mean of what was cut away", async () => {
+    const options = { methods: methodsNamed(["channel"]), metric: "covariance" as const, session: {}, seed: 0 };
+    const [one] = (await scoreLayers(la, source, layersOf(), calibration, options, {})).filter(
+      ({ candidates, layer }) => candidates.length > 0 && layer.op === "Conv",
+    );
+    const { method, rank } = one!.candidates[0]!;
+    const factors = await one!.decompositions.get(method)!.cut(rank);
+    const meanOf = async (bias: Float32Array<ArrayBuffer> | null) => {
+      const { model } = replaceLayer(source, one!.layer, factors, bias);
+      const means = new Float64Array(one!.layer.shape.F);
+      const visit = (found: Readonly<Record<string, NdArray>>) => {
+        const { data } = found[one!.layer.output]!;
+        const each = data.length / 8 / means.length;
+        for (let i = 0; i < data.length; i++) means[Math.floor(i / each) % means.length]! += Number(data[i]!);
+      };
+      await run(startPassage(calibration, {}), model, [one!.layer.output], visit, {});
+      return means;
+    };
+    const whole = new Float64Array(one!.layer.shape.F);
+    await run(
+      startPassage(calibration, {}),
+      source,
+      [one!.layer.output],
+      (found) => {
+        const { data } = found[one!.layer.output]!;
+        const each = data.length / 8 / whole.length;
+        for (let i = 0; i < data.length; i++) whole[Math.floor(i / each) % whole.length]! += Number(data[i]!);
+      },
+      {},
+    );
+    expect(relativeDifference(await meanOf(correctedBias(one!, factors)), whole)).toBeLessThan(1e-4);
+    const plain = correctedBias({ ...one!, mean: null }, factors);
+    expect(relativeDifference(await meanOf(plain), whole)).toBeGreaterThan(1e-3);
+  });
+
+  test("between measured ranks it is read off by the error, and never falls as that grows", () => {
+    const measured = [
+      { error: 0.1, harm: 0.01 },
+      { error: 0.4, harm: 0.16 },
+      { error: 0.2, harm: 0.04 },
+      { error: 0.3, harm: 0.03 },
+    ];
+    for (const { error, harm } of measured.slice(0, 3)) expect(harmAt(error, measured)).toBeCloseTo(harm, 9);
+    expect(harmAt(0.3, measured)).toBeCloseTo(0.04, 9);
+    expect(harmAt(0.05, measured)).toBeCloseTo(0.0025, 9);
+    expect(harmAt(0.8, measured)).toBeCloseTo(0.64, 9);
+    expect(harmAt(0, measured)).toBe(0);
+    const error = fc.double({ min: 1e-5, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(error, error, (a, b) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)];
+        expect(harmAt(low, measured)).toBeLessThanOrEqual(harmAt(high, measured) + 1e-12);
+      }),
+      { seed: 1 },
+    );
+  });
+});
+
+test("factors applied to a patch are the weight that they stand for applied to it", () => {
+  const [F, C] = [8, 6];
+  const model = convModel({ F, C, kernel: [3, 3] });
+  const layer = findLayers(model, inferShapes(model, { x: [1, C, 11, 9] }))[0]!;
+  const factors: Factors = {
+    stages: [
+      { dims: [4, 3, 3, 1], group: 2, carries: "rows", weight: normal(36, 1), reads: Int32Array.of(3, 1, 5, 0, 2, 4) },
+      { dims: [F, 4, 1, 3], group: 1, carries: "columns", weight: normal(F * 12, 2) },
+    ],
+    order: Int32Array.of(7, 2, 0, 1, 6, 3, 5, 4),
+  };
+  const patch = Float64Array.from(normal(C * 9, 3));
+  const weight = rebuild(layer, factors);
+  const expected = Array.from({ length: F }, (_, f) =>
+    patch.reduce((sum, value, i) => sum + value * weight[f * C * 9 + i]!, 0),
+  );
+  expect(relativeDifference(applyToPatch(layer, factors, patch), expected)).toBeLessThan(1e-12);
+});
+
+test("images go on from where a network was cut, to the same values, whatever branches cross the cut", async () => {
+  const names = source.graph.nodes.map((node) => node.outputs[0]!);
+  const collect = async (passage: ReturnType<typeof startPassage>, name: string) => {
+    const found: number[] = [];
+    await run(passage, source, [name], (values) => void found.push(...(values[name]!.data as Float32Array)), {});
+    return found;
+  };
+  let passage = startPassage(calibration, {});
+  const last = names.at(-1)!;
+  const expected = await collect(passage, last);
+  for (const node of source.graph.nodes) {
+    const visited: number[] = [];
+    passage = await advance(passage, source, node, [], (_, indices) => void visited.push(...indices), {});
+    expect(visited).toEqual(Array.from({ length: COUNT }, (_, i) => i));
+    expect(relativeDifference(await collect(passage, last), expected)).toBeLessThan(1e-5);
+  }
+  expect(passage.names).not.toContain(INPUT);
+});

@@ -1,0 +1,132 @@
+// The promise against networks of paper: layers whose candidates have known harms and times, judged by a rule that the test sets.
+
+import { expect, test } from "vitest";
+import type { Layer } from "../../src/analyze/layers.ts";
+import type { Candidate } from "../../src/search/candidates.ts";
+import { choosePlan, type Expected, formatPlan, lowest, type Pool, present } from "../../src/search/plan.ts";
+import { curveOf, findPlan, type Goals, type Judge, type Search } from "../../src/search/promise.ts";
+import type { ScoredLayer } from "../../src/search/score.ts";
+
+const LAYERS = 5;
+
+/** Five layers of ten ranks; a rank r has a harm of (1 - r / 10)^2 and takes 10 r of 100 MACs; times as MACs, with `slow` more. */
+function pool(timed: boolean, slow = 0): Pool {
+  const harms = new Map<Candidate, number>();
+  const times = { layers: new Map<Layer, number>(), candidates: new Map<Candidate, number>() };
+  const scored = Array.from({ length: LAYERS }, (_, i): ScoredLayer => {
+    const layer = { name: `layer${i}`, macs: 100, params: 50, refused: null } as Layer;
+    const candidates = Array.from({ length: 9 }, (_, r): Candidate => {
+      const candidate = {
+        method: "channel" as const,
+        rank: [r + 1],
+        macs: 10 * (r + 1),
+        params: 5 * (r + 1),
+        error: 0,
+      };
+      harms.set(candidate, (i + 1) * (1 - (r + 1) / 10) ** 2);
+      times.candidates.set(candidate, (10 * (r + 1) + slow) / 100);
+      return candidate;
+    });
+    times.layers.set(layer, 1);
+    return { layer, candidates, decompositions: new Map(), mean: null, refused: null };
+  });
+  const costs = { macs: 100 * LAYERS, params: 50 * LAYERS };
+  return { scored, costs, harmOf: (candidate) => harms.get(candidate)!, times: timed ? times : null };
+}
+
+/** Drops of `points` for each unit of harm, with an interval of two points; speed by time, `overhead` ms beside the layers. */
+function judgeBy(points: number, overhead = 0): Judge {
+  return async ({ harm, ms }) => {
+    const drop = points * harm;
+    return { drop, drop_ci95: [drop - 0.2, drop + 0.2], speedup: (LAYERS + overhead) / (ms + overhead) };
+  };
+}
+
+function search(goals: Goals, judge: Judge, over: Partial<Search> = {}): Search {
+  return { pool: pool(true), goals, wholeMs: LAYERS, judge, prove: judge, allowance: 1, ...over };
+}
+
+const sumHarm = ({ plan }: Expected, { scored, harmOf }: Pool) =>
+  scored.reduce((sum, { layer, candidates }) => {
+    const choice = plan.get(layer.name);
+    const candidate = candidates.find(({ rank }) => rank[0] === choice?.rank[0]);
+    return sum + (candidate === undefined ? 0 : harmOf(candidate));
+  }, 0);
+
+test("the curve rises in harm and falls in time, from next to nothing to the least there is", () => {
+  const curve = curveOf(search({ maxDrop: 1 }, judgeBy(1)));
+  expect(curve.length).toBeGreaterThan(10);
+  for (const [i, { harm, ms }] of curve.entries()) {
+    if (i > 0) expect([harm > curve[i - 1]!.harm, ms <= curve[i - 1]!.ms]).toEqual([true, true]);
+  }
+  expect(curve.at(-1)!.ms).toBeCloseTo(lowest(pool(true)).ms, 9);
+  expect(curve[0]!.harm).toBeCloseTo(sumHarm(curve[0]!, pool(true)), 9);
+});
+
+test("--max-drop: the fastest on the curve whose drop keeps it with a standard error to spare, in few networks", async () => {
+  for (const limit of [0.3, 1, 3, 8]) {
+    const asked = search({ maxDrop: limit }, judgeBy(1.5));
+    const { expected, trials } = await findPlan(asked, {});
+    const spare = limit - 0.2 / 1.96;
+    const best = curveOf(asked).findLast(({ harm }) => 1.5 * harm <= spare)!;
+    expect(formatPlan(expected.plan)).toBe(formatPlan(best.plan));
+    expect(trials.length).toBeLessThanOrEqual(10);
+    expect(trials.at(-1)).toMatchObject({ proof: true, kept: true });
+  }
+});
+
+test("a proof that fails is answered by a safer plan, and nothing unproven comes out", async () => {
+  const asked = search({ maxDrop: 2 }, judgeBy(1), { prove: judgeBy(1.6) });
+  const { expected, trials } = await findPlan(asked, {});
+  expect(1.6 * expected.harm).toBeLessThanOrEqual(2);
+  expect(trials.filter(({ proof, kept }) => proof && !kept).length).toBeGreaterThan(0);
+  const hopeless = search({ maxDrop: 1 }, judgeBy(1), { prove: judgeBy(1e9) });
+  expect((await findPlan(hopeless, {})).expected.plan.size).toBe(0);
+});
+
+test("with fine-tuning twice the drop may be lost before it", async () => {
+  const asked = search({ maxDrop: 1 }, judgeBy(1), { prove: judgeBy(0.4), allowance: 2 });
+  const { expected } = await findPlan(asked, {});
+  expect(expected.harm).toBeGreaterThan(1.2);
+});
+
+test("where no time was measured MACs stand for it; other goals are kept as well", async () => {
+  const asked = search({ maxDrop: 1, params: 0.9 }, judgeBy(1), { pool: pool(false), wholeMs: null });
+  const { expected } = await findPlan(asked, {});
+  expect(expected.params).toBeLessThanOrEqual(0.9 * 250);
+  expect(expected.harm).toBeLessThanOrEqual(1);
+  const beyond = search({ maxDrop: 0.001, params: 0.3 }, judgeBy(1));
+  await expect(findPlan(beyond, {})).rejects.toMatchObject({ code: "unreachable", message: /at most 0.001 points/ });
+});
+
+test("--speed: measured, not foretold: the budget moves until it is there, with the least harm for it", async () => {
+  const slower = search({ speed: 2 }, judgeBy(1, 2), { wholeMs: LAYERS });
+  const { expected, trials } = await findPlan(slower, {});
+  const last = trials.at(-1)!;
+  expect(last.judged.speedup).toBeGreaterThanOrEqual(2);
+  expect(trials.length).toBeGreaterThan(1);
+  expect(expected.harm).toBe(last.expected.harm);
+  const never = search({ speed: 50 }, judgeBy(1));
+  await expect(findPlan(never, {})).rejects.toMatchObject({
+    code: "unreachable",
+    message: /about 10\.00 times can be had/,
+  });
+});
+
+test("a speed and a drop: both, or the truth about what can be had", async () => {
+  const both = await findPlan(search({ speed: 1.5, maxDrop: 5 }, judgeBy(1)), {});
+  expect(both.trials.at(-1)!.judged.speedup).toBeGreaterThanOrEqual(1.5);
+  expect(both.expected.harm).toBeLessThanOrEqual(5);
+  const neither = search({ speed: 5, maxDrop: 0.5 }, judgeBy(1));
+  await expect(findPlan(neither, {})).rejects.toMatchObject({
+    code: "unreachable",
+    message: /cannot both be had: at that speed [\d.]+ points are lost, and within 0\.5 points 1\.\d\d times the speed/,
+  });
+});
+
+test("candidates that are not faster than their layer are never chosen where time was measured", () => {
+  const slow = pool(true, 95);
+  expect(choosePlan(slow, {})!.plan.size).toBe(0);
+  expect(lowest(slow).ms).toBe(present(slow).ms);
+  expect(choosePlan(slow, { ms: 4 })).toBeNull();
+});
