@@ -55,9 +55,9 @@ async function underAlpha(la: Linalg, tensor: Tensor3, alpha: Float32Array): Pro
   const problem = { tensor, squares: { dims: tensor.dims, data: squares.data } };
   const scale = columnRoots(squares);
   const target = await targetOf(la, scaledColumns(weight, scale), null);
-  return async (terms) => {
+  return async (terms, better) => {
     const few = terms.a.rows <= MOST_FACTORS;
-    const bettered = evenly(few ? await weightedComponents(la, problem, terms, WEIGHTED_SWEEPS) : terms);
+    const bettered = evenly(few && better ? await weightedComponents(la, problem, terms, WEIGHTED_SWEEPS) : terms);
     const { features, ...stages } = rounded(bettered);
     const last = few
       ? await weightedRows(la, { weight, squares }, features, transpose(bettered.a))
