@@ -44,7 +44,7 @@ function refuses(layer: Layer): string | null {
   if (geometry.group > 1) return `grouped: ${geometry.group} groups`;
   if (X * Y === 1) return "its kernel is 1x1: blocks would have no pixels to share";
   if (pairsOf(layer).length === 0)
-    return `${C} channels and ${F} outputs cannot be cut into equal clusters of ${LEAST} or more`;
+    return `${C} channels and ${F} outputs do not halve into clusters of ${LEAST} or more`;
   return null;
 }
 

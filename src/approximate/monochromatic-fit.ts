@@ -90,7 +90,7 @@ export async function clustered(
   count: number,
   seed: number,
 ): Promise<Colouring> {
-  const options = { seed, subspace: 1, pointsEach: shape.X * shape.Y };
+  const options = { seed, subspace: 1, pointsEach: shape.X * shape.Y, restarts: 24 };
   const { assignment, centres } = await balancedKMeans(la, points, count, options);
   // A direction L'u stands for u.
   const colours = root === null ? centres : transpose(await solveUpper(la, root, transpose(centres)));
