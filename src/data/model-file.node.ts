@@ -2,7 +2,8 @@
 // its own beside the target, flushed to disk, and renamed into place.
 
 import { rmSync } from "node:fs";
-import { type FileHandle, link, mkdtemp, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, mkdtemp, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
@@ -189,7 +190,10 @@ async function stageFiles(path: string, outputs: readonly Output[], options: Wri
   const targets = outputs.map(({ name }) => join(folder, name));
   for (const target of targets) await checkTarget(target, options.protect ?? []);
   checkInterrupted(options);
-  const temporary = await mkdtemp(join(folder, ".lowrank-")).catch((error) => Promise.reject(cannotWrite(path, error)));
+  await sweep(folder);
+  const temporary = await mkdtemp(join(folder, `${OWN}${process.pid}-`)).catch((error) =>
+    Promise.reject(cannotWrite(path, error)),
+  );
   // Ended at once, by a second Ctrl-C, the process still takes its files along.
   const clear = () => rmSync(temporary, { recursive: true, force: true });
   process.once("exit", clear);
@@ -211,6 +215,28 @@ async function stageFiles(path: string, outputs: readonly Output[], options: Wri
     await discard();
   };
   return { path: staged.at(-1)!, commit, discard };
+}
+
+/** Names of temporary folders begin so, and go on with the process that made them. */
+const OWN = `.lowrank-${hostname()}-`;
+
+/** Removes what processes of this machine left behind that were killed outright. */
+async function sweep(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const id = name.startsWith(OWN) ? Number(/^(\d+)-/.exec(name.slice(OWN.length))?.[1] ?? Number.NaN) : Number.NaN;
+    if (Number.isNaN(id) || isRunning(id)) continue;
+    await rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+function isRunning(id: number): boolean {
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    // Another user's process cannot be asked, but is there.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 async function writeFlushed(path: string, chunks: Iterable<Uint8Array>, options: WriteOptions): Promise<void> {

@@ -16,7 +16,7 @@ import { encodeModel } from "../onnx/encode.ts";
 import { checkInterrupted, controlOf } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
-import { applyForm } from "../rewrite/lower.ts";
+import { applyForm, usualForm } from "../rewrite/lower.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startPassages } from "../rewrite/refit.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -66,16 +66,21 @@ export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
   return { plan: formed, built: { ...canonical, model }, written, measured: await measure(work, plan, written.model) };
 }
 
-/** Each layer in the form that the plan names, or that is timed fastest; then what looks across layers. */
+/**
+ * Each layer in the form that the plan names, else the one that is timed fastest where the goals ask for time, else the one that
+ * usually is, so that the same plan gives the same bytes; then what looks across layers.
+ */
 async function lower({ la, prepared, options }: Work, canonical: Model, plan: Plan) {
-  const { macs, params } = options;
+  const { macs, params, speed, maxDrop } = options;
+  const timed = speed !== undefined || maxDrop !== undefined;
   const timing = { ...timingOf(prepared, options), zeros: macs === undefined && params === undefined };
   const formed = new Map(plan);
   let model = canonical;
   for (const layer of prepared.layers) {
     const choice = plan.get(layer.name);
     if (choice === undefined || layer.op !== "Conv") continue;
-    const form = choice.form ?? (await fastestForm(model, layer, timing, controlOf(options))).form;
+    const fastest = async () => (await fastestForm(model, layer, timing, controlOf(options))).form;
+    const form = choice.form ?? (timed ? await fastest() : usualForm(model, layer));
     if (form === null) continue;
     model = applyForm(model, layer, form);
     formed.set(layer.name, { ...choice, form });

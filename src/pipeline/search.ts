@@ -74,13 +74,13 @@ async function findIn(
       const { model } = await build(quietly(work), plan);
       const { prepared, images } = work;
       const evaluation = await compareAnswers(prepared, images, model, images.choice!, quietly(work).options);
-      return { ...dropOf(evaluation), speedup: told(ms) };
+      return { ...dropOf(evaluation), speedup: told(ms), slower: false };
     });
   const prove: Search["prove"] = async (expected) => {
     [outcome, proven] = [await carryOut(work, expected.plan), expected];
     const { evaluation, latency } = outcome.measured;
     const drop = evaluation === null ? { drop: null, drop_ci95: null } : dropOf(evaluation);
-    return { ...drop, speedup: latency[1]!.ratio_to_first.speedup };
+    return { ...drop, speedup: latency[1]!.ratio_to_first.speedup, slower: slower(outcome) };
   };
   const allowance = work.images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const found = await findPlan({ pool, goals, wholeMs, judge, prove, allowance }, options);

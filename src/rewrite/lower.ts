@@ -65,6 +65,22 @@ export function formWords(
   });
 }
 
+/**
+ * The form that is usually fastest where nothing may be timed: depthwise convolutions without a multiplier, and one convolution a
+ * group where each fills a vector register. Null where the layer has one form only.
+ */
+export function usualForm(model: Model, part: LayerPart): string | null {
+  const words = formWords(model, part);
+  if (words.every(({ length }) => length === 1)) return null;
+  const stages = layerStages(model.graph, part);
+  const usual = words.map((choices, i) => {
+    const { group, outputs } = stages[i]!;
+    const better = choices.find((word) => word === "repeated" || (word === `split${group}` && outputs >= FULL_OUTPUTS));
+    return better ?? choices[0]!;
+  });
+  return usual.join("+");
+}
+
 /** The largest number of convolutions, groups put together, that each fill a vector register; null for all or one. */
 function fullSplit(group: number, outputs: number): number | null {
   for (let parts = Math.min(MOST_SPLITS, group); parts > 1; parts--) {

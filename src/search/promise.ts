@@ -24,6 +24,8 @@ export interface Judged {
   readonly drop_ci95: readonly [number, number] | null;
   /** Times as fast as the original. */
   readonly speedup: number;
+  /** Whether it was measured to be slower than the original, beyond doubt. */
+  readonly slower: boolean;
 }
 
 /** A plan that was tried. */
@@ -144,10 +146,10 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   let best = await bisect(curve.length, startOn(curve, margin), at);
   for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
     const result = await search.prove(curve[best]!);
-    const kept = (result.drop ?? 0) <= maxDrop;
+    const kept = (result.drop ?? 0) <= maxDrop && !result.slower;
     trials.push({ expected: curve[best]!, judged: result, kept, proof: true });
     if (kept) return curve[best]!;
-    best = saferThan(best, curve, (maxDrop / Math.max(result.drop!, maxDrop)) ** 1.5);
+    best = saferThan(best, curve, (maxDrop / Math.max(result.drop ?? 0, maxDrop)) ** 1.5 || 0);
   }
   return nothingWithin(search, maxDrop, trials);
 }

@@ -38,7 +38,7 @@ function pool(timed: boolean, slow = 0): Pool {
 function judgeBy(points: number, overhead = 0): Judge {
   return async ({ harm, ms }) => {
     const drop = points * harm;
-    return { drop, drop_ci95: [drop - 0.2, drop + 0.2], speedup: (LAYERS + overhead) / (ms + overhead) };
+    return { drop, drop_ci95: [drop - 0.2, drop + 0.2], speedup: (LAYERS + overhead) / (ms + overhead), slower: false };
   };
 }
 
@@ -82,6 +82,13 @@ test("a proof that fails is answered by a safer plan, and nothing unproven comes
   expect(trials.filter(({ proof, kept }) => proof && !kept).length).toBeGreaterThan(0);
   const hopeless = search({ maxDrop: 1 }, judgeBy(1), { prove: judgeBy(1e9) });
   expect((await findPlan(hopeless, {})).expected.plan.size).toBe(0);
+});
+
+test("what is measured to be slower than the original never comes out", async () => {
+  const prove: Judge = async (expected) => ({ ...(await judgeBy(1)(expected)), speedup: 0.9, slower: true });
+  const { expected, trials } = await findPlan(search({ maxDrop: 2 }, judgeBy(1), { prove }), {});
+  expect(expected.plan.size).toBe(0);
+  expect(trials.filter(({ proof, kept }) => proof && kept)).toEqual([]);
 });
 
 test("with fine-tuning twice the drop may be lost before it", async () => {
