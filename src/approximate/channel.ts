@@ -19,6 +19,7 @@ import {
   type StageShape,
 } from "./method.ts";
 import { largest, rankGrid } from "./ranks.ts";
+import { MOST_FACTORS, type TwoFactors, weightedTwoFactors } from "./weighted-als.ts";
 
 function shapes({ shape: { F, C, X, Y } }: Layer, [rank = 0]: Rank) {
   return [
@@ -54,9 +55,16 @@ async function decompose(
         for (let k = 0; k < rank; k++) basis.data[f * rank + k] = vectors.data[f * vectors.cols + k]!;
       }
       const first = await matmul(la, basis, w, { transA: true });
-      return stagesOf(layer, rank, Float32Array.from(first.data), Float32Array.from(basis.data));
+      const { left, right } = await weighed(la, w, metric.alpha, { left: basis, right: first });
+      return stagesOf(layer, rank, Float32Array.from(right.data), Float32Array.from(left.data));
     },
   };
+}
+
+/** The factors bettered under a weight for each number, where the metric has one and they are not too many. */
+async function weighed(la: Linalg, w: AnyMatrix, alpha: Float32Array | null, start: TwoFactors): Promise<TwoFactors> {
+  if (alpha === null || start.left.cols > MOST_FACTORS) return start;
+  return weightedTwoFactors(la, w, { rows: w.rows, cols: w.cols, data: alpha }, start);
 }
 
 /** W M W', F x F. */

@@ -7,7 +7,8 @@ import { type Matrix, matrix, trace } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { cholesky, solveUpper } from "../linalg/solve.ts";
 import type { Metric } from "../metric/metric.ts";
-import type { DecomposeOptions, Decomposition, Factors, Method } from "./method.ts";
+import type { DecomposeOptions, Decomposition, Factors, Method, Rank } from "./method.ts";
+import { rebuild } from "./rebuild.ts";
 
 /** Added to G's diagonal, relative to its mean, so that outputs without weight can be divided by it. */
 const RIDGE = 1e-6;
@@ -28,8 +29,20 @@ export async function decompose(
   const outputGram = metric.outputGram && (await sandwich(la, lower, metric.outputGram));
   const alpha = metric.alpha && (await alphaFor(la, lower, metric.alpha, F));
   const inner: Metric = { ...metric, outputs: null, outputGram, alpha };
-  const { error, cut } = await method.decompose(la, layer, Float32Array.from(scaled.data), inner, options);
-  return { error, cut: async (rank) => divided(la, await cut(rank), lower) };
+  const made = await method.decompose(la, layer, Float32Array.from(scaled.data), inner, options);
+  const cut = async (rank: Rank) => divided(la, await made.cut(rank), lower);
+  if (metric.alpha === null) return { error: made.error, cut };
+  return { cut, error: async (rank) => weighedError(rebuild(layer, await cut(rank)), weight, metric.alpha!) };
+}
+
+/** ||alpha o (W~ - W)|| / ||alpha o W||. */
+function weighedError(rebuilt: Float64Array, weight: Float32Array, alpha: Float32Array): number {
+  let [error, total] = [0, 0];
+  for (let i = 0; i < weight.length; i++) {
+    error += (alpha[i]! * (rebuilt[i]! - weight[i]!)) ** 2;
+    total += (alpha[i]! * weight[i]!) ** 2;
+  }
+  return total > 0 ? Math.sqrt(error / total) : 0;
 }
 
 /** L with G = L L'; of the diagonal alone where G cannot be met otherwise. */

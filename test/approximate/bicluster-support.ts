@@ -2,12 +2,12 @@
 
 import { findLayers, type Layer } from "../../src/analyze/layers.ts";
 import type { Factors } from "../../src/approximate/method.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { type Matrix, matrix } from "../../src/linalg/matrix.ts";
 import { random, shuffle } from "../../src/linalg/random.ts";
 import type { Metric } from "../../src/metric/metric.ts";
 import { convModel, normal } from "../support/nets.ts";
-import { rebuild } from "../support/rebuild.ts";
 
 export function convLayer(F: number, C: number, kernel: readonly [number, number]): Layer {
   const source = convModel({ F, C, kernel });

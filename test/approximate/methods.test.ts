@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { findLayers, type Layer, weightMatrix } from "../../src/analyze/layers.ts";
 import type { Method } from "../../src/approximate/method.ts";
 import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { type Matrix, matrix } from "../../src/linalg/matrix.ts";
@@ -11,7 +12,6 @@ import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.
 import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { convModel, normal, normalTensor } from "../support/nets.ts";
 import { largestRank } from "../support/ranks.ts";
-import { rebuild } from "../support/rebuild.ts";
 
 let la: Linalg;
 beforeAll(async () => {

@@ -4,13 +4,13 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { findLayers, weightMatrix } from "../../src/analyze/layers.ts";
 import { stageCosts } from "../../src/approximate/methods.ts";
 import { outer } from "../../src/approximate/outer.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius } from "../../src/metric/metric.ts";
 import { normalMatrix } from "../linalg/recipes.ts";
 import { convModel } from "../support/nets.ts";
 import { largestRank } from "../support/ranks.ts";
-import { rebuild } from "../support/rebuild.ts";
 import { convLayer, errorMade, expectMonotone, expectTold, patchesMetric, upTo } from "./three-stages.ts";
 
 let la: Linalg;

@@ -5,6 +5,7 @@ import { findLayers, weightMatrix } from "../../src/analyze/layers.ts";
 import type { Stage } from "../../src/approximate/method.ts";
 import { METHODS } from "../../src/approximate/methods.ts";
 import { decompose } from "../../src/approximate/output-side.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { type Matrix, matrix, trace } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, matmul, openLinalg } from "../../src/linalg/products.ts";
@@ -68,5 +69,35 @@ test("the error told is the error made under both matrices, and the least for th
     const error = await errorOf((await made.cut(rank)).stages);
     expect(Math.abs(error - (await made.error(rank)))).toBeLessThan(1e-4);
     expect(error).toBeLessThan(await errorOf((await plain.cut(rank)).stages));
+  }
+});
+
+test("with a weight for each number the error told is the one under these weights, and lower than without them", async () => {
+  const source = convModel({ F, C });
+  const layer = findLayers(source, inferShapes(source, { x: [1, C, 11, 9] }))[0]!;
+  const weight = weightMatrix(layer);
+  const alpha = normal(F * C * 9, 3).map((value) => Math.exp(value));
+  const rows = matrix(F, F);
+  const columns = matrix(C * 9, C * 9);
+  for (let f = 0; f < F; f++) rows.data[f * F + f] = 1 + (f % 3);
+  for (let i = 0; i < C * 9; i++) columns.data[i * C * 9 + i] = 1 + (i % 2);
+  const metric: Metric = { name: "mahalanobis", patches: columns, outputGram: null, outputs: rows, alpha };
+  for (const name of ["channel", "spatial", "tucker2", "outer"] as const) {
+    const method = METHODS.find((each) => each.name === name)!;
+    const rank = name === "tucker2" ? [3, 8] : [8];
+    const options = { ranks: [rank], seed: 0 };
+    const made = await decompose(la, method, layer, weight, metric, options);
+    const other = rebuild(layer, await made.cut(rank));
+    let [error, total] = [0, 0];
+    other.forEach((value, i) => {
+      error += (alpha[i]! * (value - weight[i]!)) ** 2;
+      total += (alpha[i]! * weight[i]!) ** 2;
+    });
+    expect(await made.error(rank)).toBeCloseTo(Math.sqrt(error / total), 9);
+    if (name !== "channel") continue;
+    const separable = await decompose(la, method, layer, weight, { ...metric, alpha: null }, options);
+    const plain = rebuild(layer, await separable.cut(rank));
+    const before = plain.reduce((sum, value, i) => sum + (alpha[i]! * (value - weight[i]!)) ** 2, 0);
+    expect(error).toBeLessThan(0.95 * before);
   }
 });

@@ -3,11 +3,11 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { weightMatrix } from "../../src/analyze/layers.ts";
 import { stageCosts } from "../../src/approximate/methods.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { svd3 } from "../../src/approximate/svd3.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { fill, normalMatrix } from "../linalg/recipes.ts";
-import { rebuild } from "../support/rebuild.ts";
 import { convLayer, errorMade, expectMonotone, expectTold, pairsUpTo, patchesMetric } from "./three-stages.ts";
 
 let la: Linalg;

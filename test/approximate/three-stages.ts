@@ -4,12 +4,12 @@
 import { expect } from "vitest";
 import { findLayers, type Layer } from "../../src/analyze/layers.ts";
 import type { Decomposition, Method, Rank } from "../../src/approximate/method.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import type { Matrix } from "../../src/linalg/matrix.ts";
 import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { fill, multiply, normalMatrix } from "../linalg/recipes.ts";
 import { convModel } from "../support/nets.ts";
-import { rebuild } from "../support/rebuild.ts";
 
 export function convLayer(F: number, C: number, kernel: [number, number]): Layer {
   const source = convModel({ F, C, kernel, pads: [1, 1, 1, 1] });

@@ -4,13 +4,13 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { weightMatrix } from "../../src/analyze/layers.ts";
 import { stageCosts } from "../../src/approximate/methods.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { tucker2 } from "../../src/approximate/tucker2.ts";
 import { transpose } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { random } from "../../src/linalg/random.ts";
 import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { fill, multiply, normalMatrix } from "../linalg/recipes.ts";
-import { rebuild } from "../support/rebuild.ts";
 import { convLayer, errorMade, expectMonotone, expectTold, pairsUpTo, patchesMetric } from "./three-stages.ts";
 
 let la: Linalg;

@@ -4,13 +4,13 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { weightMatrix } from "../../src/analyze/layers.ts";
 import { outer } from "../../src/approximate/outer.ts";
 import { decompose } from "../../src/approximate/output-side.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { squared, weightedError, weightedRows, weightedTwoFactors } from "../../src/approximate/weighted-als.ts";
 import { type Matrix, rowsOf, transpose } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { svd } from "../../src/linalg/svd.ts";
 import { frobenius, type Metric } from "../../src/metric/metric.ts";
 import { fill, multiply, normalMatrix } from "../linalg/recipes.ts";
-import { rebuild } from "../support/rebuild.ts";
 import { convLayer, expectMonotone, upTo } from "./three-stages.ts";
 
 let la: Linalg;

@@ -3,6 +3,7 @@ import { countCosts } from "../../src/analyze/costs.ts";
 import { biasVector, findLayers, weightMatrix } from "../../src/analyze/layers.ts";
 import type { Factors, Stage } from "../../src/approximate/method.ts";
 import { METHODS, stageCosts } from "../../src/approximate/methods.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
@@ -13,7 +14,6 @@ import { replaceLayer, setFactor } from "../../src/rewrite/replace-layer.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { type ConvCase, convModel, normal, normalTensor, relativeDifference } from "../support/nets.ts";
 import { largestRank } from "../support/ranks.ts";
-import { rebuild } from "../support/rebuild.ts";
 
 let la: Linalg;
 beforeAll(async () => {

@@ -8,6 +8,7 @@ import { advance, run, startPassage } from "../../src/analyze/passage.ts";
 import { applyToPatch } from "../../src/approximate/apply.ts";
 import type { Factors } from "../../src/approximate/method.ts";
 import { methodsNamed } from "../../src/approximate/methods.ts";
+import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
@@ -15,7 +16,6 @@ import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { correctedBias, harmAt, measureHarms } from "../../src/search/harm.ts";
 import { scoreLayers } from "../../src/search/score.ts";
 import { convModel, normal, relativeDifference, smallClassifier } from "../support/nets.ts";
-import { rebuild } from "../support/rebuild.ts";
 
 let la: Linalg;
 beforeAll(async () => {

@@ -1,5 +1,7 @@
-import type { Layer } from "../../src/analyze/layers.ts";
-import type { Factors } from "../../src/approximate/method.ts";
+// The weight that factors stand for, multiplied out.
+
+import type { Layer } from "../analyze/layers.ts";
+import type { Factors } from "./method.ts";
 
 /** The weight F x C x X x Y, row-major, that factors stand for: each stage's kernels applied to those of the stages before. */
 export function rebuild({ shape: { C } }: Layer, { stages, order }: Factors): Float64Array {
