@@ -1,7 +1,7 @@
 // The package as its users get it: built, packed, unpacked into a project of theirs that has what package.json promises and
 // nothing else; then its command, its types, and a bundle for a page.
 
-import { type SpawnSyncOptions, spawnSync } from "node:child_process";
+import { type SpawnSyncOptions, spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -39,7 +39,7 @@ beforeAll(async () => {
   // Not the checkout's own dist, which may be old or under way.
   run(process.execPath, [tsc, "-p", "tsconfig.build.json", "--outDir", join(packed, "dist")], { cwd: root });
   for (const name of await readdir(root)) {
-    if (/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|docs|test)$/.test(name))
+    if (/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|docs|examples|test)$/.test(name))
       await cp(join(root, name), join(packed, name), { recursive: true });
   }
   const shell = process.platform === "win32";
@@ -81,7 +81,8 @@ test("holds what a user needs and nothing else", async () => {
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   const names = paths.map((path) => path.slice(join(app, "package/").length).replaceAll("\\", "/"));
   expect(names).toEqual(expect.arrayContaining(["package.json", "LICENSE", "dist/index.js", "dist/index.d.ts"]));
-  const wanted = /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|dist\/.+\.(js|d\.ts))$/;
+  const digits = "examples\\/(digits\\.onnx|digits-(un)?seen\\.npz|NOTICE)";
+  const wanted = new RegExp(`^(package\\.json|LICENSE|README\\.md|CHANGELOG\\.md|${digits}|dist\\/.+\\.(js|d\\.ts))$`);
   expect(names.filter((name) => !wanted.test(name) || /^dist\/cli\/.*\.d\.ts$/.test(name))).toEqual([]);
   const { bin } = JSON.parse(await readFile(join(app, "package/package.json"), "utf8")) as Manifest;
   expect(names).toContain(bin.lowrank);
@@ -93,6 +94,20 @@ test("its command runs", async () => {
   expect(run(process.execPath, [main, "--help"], { cwd: app })).toContain("compress");
   const { layers } = JSON.parse(run(process.execPath, [main, "inspect", "model.onnx", "--json"], { cwd: app }));
   expect(layers.map(({ name }: { name: string }) => name)).toEqual(["conv1", "conv2", "fc1", "fc2"]);
+});
+
+test("it has what reproduce needs: the network and digits for it", async () => {
+  const main = join(app, "node_modules/lowrank/dist/cli/main.js");
+  const args = [main, "reproduce", "-o", "results"];
+  const child = spawn(process.execPath, args, { cwd: app, stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (text) => {
+    said += text;
+    if (said.includes("measuring")) child.kill("SIGINT");
+  });
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  expect([code, said]).toEqual([130, expect.stringContaining("the same command goes on from there")]);
+  expect(await readdir(join(app, "results"))).toContain("points.jsonl");
 });
 
 test.runIf(existsSync("/dev/full"))("its command says so where standard output is full", () => {

@@ -41,9 +41,11 @@ export interface ChartPanel {
   readonly title: string;
   readonly series: readonly ChartSeries[];
   readonly guides?: readonly ChartGuide[];
+  /** By default the chart's. */
+  readonly y?: ChartAxis;
 }
 
-/** Panels share their axes' names and ranges. */
+/** Panels of the same axes share their ranges. */
 export interface Chart {
   readonly panels: readonly ChartPanel[];
   readonly x: ChartAxis;
@@ -87,7 +89,10 @@ const SYMBOLS = ["circle", "rect", "triangle", "diamond"] as const;
 /** Pixels of a whole chart, of a panel, and of what surrounds panels: above a panel stands its title, below it its axis. */
 const WIDTH = 960;
 const HEIGHT = 208;
-const MARGIN = { left: 58, right: 14, legend: 28, above: 38, below: 52, gap: 46 };
+const MARGIN = { left: 58, right: 14, above: 38, below: 52, gap: 46 };
+
+/** Of the legend: its symbols, what lies between two entries, and the height of a row. */
+const LEGEND = { symbol: 22, gap: 24, row: 22 };
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif";
 
@@ -101,7 +106,7 @@ export async function drawChart(chart: Chart, id: string): Promise<string> {
   }
   const echarts = await load();
   const rows = Math.ceil(chart.panels.length / columnsOf(chart));
-  const height = MARGIN.legend + rows * (MARGIN.above + HEIGHT + MARGIN.below);
+  const height = legendHeight(chart) + rows * (MARGIN.above + HEIGHT + MARGIN.below);
   const drawing = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
   try {
     drawing.setOption(optionOf(chart));
@@ -148,8 +153,16 @@ function optionOf(chart: Chart) {
   const width = (WIDTH - MARGIN.left - MARGIN.right - (columns - 1) * MARGIN.gap) / columns;
   const left = (index: number) => MARGIN.left + (index % columns) * (width + MARGIN.gap);
   const top = (index: number) =>
-    MARGIN.legend + MARGIN.above + Math.floor(index / columns) * (MARGIN.above + HEIGHT + MARGIN.below);
-  const ranges = { x: rangeOf(chart, "x"), y: rangeOf(chart, "y") };
+    legendHeight(chart) + MARGIN.above + Math.floor(index / columns) * (MARGIN.above + HEIGHT + MARGIN.below);
+  const axes = panels.map(({ y }) => y ?? chart.y);
+  const x = rangeOf(chart.x, "x", panels);
+  const y = axes.map((axis) =>
+    rangeOf(
+      axis,
+      "y",
+      panels.filter((_, i) => axes[i] === axis),
+    ),
+  );
   return {
     animation: false,
     textStyle: { fontFamily: FONT, color: CHART_COLOURS.text.light },
@@ -166,26 +179,26 @@ function optionOf(chart: Chart) {
       left: MARGIN.left,
       top: 4,
       padding: 0,
-      itemWidth: 22,
+      itemWidth: LEGEND.symbol,
       itemHeight: 9,
-      itemGap: 18,
+      itemGap: LEGEND.gap,
+      width: WIDTH - MARGIN.left - MARGIN.right,
       textStyle: { fontSize: 12, color: CHART_COLOURS.text.light },
     },
     grid: panels.map((_, index) => ({ left: left(index), top: top(index), width, height: HEIGHT })),
-    xAxis: panels.map((_, gridIndex) => ({ ...axisOf(chart.x, ranges.x), gridIndex, nameGap: 28 })),
-    yAxis: panels.map((_, gridIndex) => {
-      const name = gridIndex % columns === 0 ? chart.y.name : "";
-      return { ...axisOf({ ...chart.y, name }, ranges.y), gridIndex, nameGap: 44, nameRotate: 90 };
+    xAxis: panels.map((_, gridIndex) => ({ ...axisOf(chart.x, x), gridIndex, nameGap: 28 })),
+    yAxis: axes.map((axis, gridIndex) => {
+      const name = gridIndex % columns === 0 ? axis.name : "";
+      return { ...axisOf({ ...axis, name }, y[gridIndex]!), gridIndex, nameGap: 44, nameRotate: 90 };
     }),
-    series: panels.flatMap((panel, index) => seriesOf(panel, index, ranges)),
+    series: panels.flatMap((panel, index) => seriesOf(panel, index, x, y[index]!)),
   };
 }
 
 type Range = readonly [low: number, high: number];
 
-/** What an axis shows: as said, else what all panels' points and intervals need, with some room. */
-function rangeOf({ panels, ...axes }: Chart, which: "x" | "y"): Range {
-  const axis = axes[which];
+/** What an axis shows: as said, else what all its panels' points and intervals need, with some room. */
+function rangeOf(axis: ChartAxis, which: "x" | "y", panels: readonly ChartPanel[]): Range {
   const values = panels.flatMap(({ series, guides = [] }) => [
     ...series.flatMap(({ points }) =>
       points.flatMap((point) => (which === "x" ? [point.x] : [point.y, ...(point.range ?? [])])),
@@ -213,7 +226,7 @@ function axisOf(axis: ChartAxis, [min, max]: Range) {
     nameTextStyle: { fontSize: 12, color: text.light },
     min,
     max,
-    axisLine: { show: true, lineStyle: { color: line.light } },
+    axisLine: { show: true, onZero: false, lineStyle: { color: line.light } },
     axisTick: { ...marks, show: true, length: 4, lineStyle: { color: line.light } },
     axisLabel: {
       ...marks,
@@ -237,16 +250,30 @@ const isRound = (end: number): boolean => Number(end.toPrecision(2)) === end;
 
 const plainNumber = (value: number): string => String(Number(value.toPrecision(3)));
 
-function legendOf({ panels }: Chart) {
+function legendNames({ panels }: Chart) {
   const named = new Set(panels.flatMap(({ series }) => series.map(({ name }) => name)));
   const compared = new Set(panels.flatMap(({ guides = [] }) => guides.map(({ name }) => name)));
-  return [
-    ...[...named].map((name) => ({ name })),
-    ...[...compared].map((name) => ({ name, itemStyle: { opacity: 0 } })),
-  ];
+  return { named: [...named], compared: [...compared] };
 }
 
-function seriesOf({ series, guides = [] }: ChartPanel, index: number, { x, y }: { x: Range; y: Range }) {
+function legendOf(chart: Chart) {
+  const { named, compared } = legendNames(chart);
+  return [...named.map((name) => ({ name })), ...compared.map((name) => ({ name, itemStyle: { opacity: 0 } }))];
+}
+
+/** Told with room to spare: how wide text will be depends on the reader's font. */
+function legendHeight(chart: Chart): number {
+  const { named, compared } = legendNames(chart);
+  const widths = [...named, ...compared].map((name) => LEGEND.symbol + 5 + 6.5 * name.length + LEGEND.gap);
+  let [rows, used] = [1, 0];
+  for (const width of widths) {
+    if (used + width > WIDTH - MARGIN.left - MARGIN.right) [rows, used] = [rows + 1, 0];
+    used += width;
+  }
+  return 6 + LEGEND.row * rows;
+}
+
+function seriesOf({ series, guides = [] }: ChartPanel, index: number, x: Range, y: Range) {
   const place = { xAxisIndex: index, yAxisIndex: index, silent: true } as const;
   const compared = guides.map(({ name, at }): LineSeriesOption => {
     const [low, high] = [Math.max(x[0], y[0]), Math.min(x[1], y[1])];

@@ -4,7 +4,7 @@
 import { type Passage, run, startPassage } from "../analyze/passage.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
-import { scoreRows } from "../measure/divergence.ts";
+import { divergence, scoreRows } from "../measure/divergence.ts";
 import { type Interval, pairedDifference, wilson } from "../measure/statistics.ts";
 import type { Control } from "../progress.ts";
 import type { Subject } from "./subject.ts";
@@ -16,6 +16,8 @@ export interface Accuracy {
   /** Points lost against the original: the increase in classification error. */
   readonly drop: number;
   readonly drop_ci95: Interval;
+  /** How far its answers are from the original's: mean Kullback-Leibler divergence of the class probabilities, in nats. */
+  readonly kl: number;
 }
 
 /** The original's answers. */
@@ -26,6 +28,8 @@ export interface Baseline {
   readonly top1: number;
   readonly top1_ci95: Interval;
   readonly answers: readonly number[];
+  /** The scores of all classes, image by image. */
+  readonly scores: readonly Float32Array[];
   /** What would be right. */
   readonly wanted: readonly number[];
 }
@@ -34,8 +38,9 @@ export interface Baseline {
 export async function measureBaseline(subject: Subject, control: Control): Promise<Baseline> {
   const { model, measured, session, images } = subject;
   const { labels } = images.dataset;
-  const { answers, indices, classes } = await answersOf(startPassage(measured, session), model, control);
+  const { answers, scores, indices } = await answersOf(startPassage(measured, session), model, control);
   const wanted = labels === null ? answers : indices.map((index) => labels[index]!);
+  const classes = scores[0]?.length ?? 0;
   const wrong = wanted.find((label) => label < 0 || label >= classes);
   if (wrong !== undefined) {
     throw new LowrankError("bad-data", `an image has the label ${wrong}; the model knows ${classes} classes`);
@@ -43,7 +48,7 @@ export async function measureBaseline(subject: Subject, control: Control): Promi
   const n = answers.length;
   const right = answers.filter((answer, i) => answer === wanted[i]).length;
   const quality = labels === null ? "agreement" : "top-1";
-  return { quality, n, top1: right / n, top1_ci95: wilson(right, n), answers, wanted };
+  return { quality, n, top1: right / n, top1_ci95: wilson(right, n), answers, scores, wanted };
 }
 
 /**
@@ -57,7 +62,7 @@ export async function measureAccuracy(
   control: Control,
 ): Promise<Accuracy> {
   const { n, wanted, answers: before } = baseline;
-  const { answers: after } = await answersOf(passage, model, control);
+  const { answers: after, scores } = await answersOf(passage, model, control);
   if (after.length !== n) {
     throw new LowrankError("bad-data", `${after.length} images could be read, of the original ${n}: begin anew`);
   }
@@ -70,15 +75,16 @@ export async function measureAccuracy(
     top1_ci95: wilson(both + won, n),
     drop: (100 * (lost - won)) / n,
     drop_ci95: [100 * low, 100 * high],
+    kl: scores.reduce((sum, row, i) => sum + divergence(baseline.scores[i]!, row), 0) / n,
   };
 }
 
-/** The top answer to each image. */
+/** The top answer to each image, and the scores. */
 async function answersOf(passage: Passage, model: Model, control: Control) {
   const output = model.graph.outputs[0]!.name;
   const answers: number[] = [];
+  const rows: Float32Array[] = [];
   const indices: number[] = [];
-  let classes = 0;
   await run(
     passage,
     model,
@@ -89,14 +95,15 @@ async function answersOf(passage: Passage, model: Model, control: Control) {
         const what = `the model's output ${output} is not one score a class`;
         throw new LowrankError("unsupported", `${what}: the evaluation is of classifiers`);
       }
-      classes = scores.length / images.length;
+      const classes = scores.length / images.length;
       for (let i = 0; i < images.length; i++) {
         const row = scores.subarray(i * classes, (i + 1) * classes);
         answers.push(row.indexOf(Math.max(...row)));
+        rows.push(row);
       }
       indices.push(...images);
     },
     control,
   );
-  return { answers, indices, classes };
+  return { answers, scores: rows, indices };
 }

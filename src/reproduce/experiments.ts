@@ -11,11 +11,12 @@ import { type Candidate, candidateRanks } from "../search/candidates.ts";
 export interface Effort {
   /** For every layer and method. */
   readonly table: readonly number[];
-  /** For the curves of convolutions and of fully connected layers. */
-  readonly curve: readonly number[];
-  readonly dense: readonly number[];
-  /** Of the cascade; one after the other. */
+  /** Of the cascade, among those of the table; one after the other. */
   readonly cascade: readonly number[];
+  /** How many points a curve has, on convolutions and on fully connected layers. */
+  readonly curve: number;
+  readonly dense: number;
+  readonly methods: readonly Method[];
   /** Metrics that curves are drawn for. */
   readonly metrics: readonly MetricName[];
   /** Epochs over the images that tuning after one layer takes at most: the paper takes less than two. */
@@ -26,9 +27,10 @@ export interface Effort {
 
 export const FULL: Effort = {
   table: [2, 4],
-  curve: [1.5, 2, 3, 4, 6, 8, 12],
-  dense: [1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32],
   cascade: [2, 4],
+  curve: 5,
+  dense: 7,
+  methods: METHODS,
   metrics: ["frobenius", "mahalanobis", "covariance"],
   epochs: 1,
   seconds: 0.15,
@@ -57,6 +59,14 @@ export interface Setting {
   readonly params: number;
 }
 
+export const isSame =
+  (one: Setting) =>
+  ({ method, rank }: Setting): boolean =>
+    method === one.method && `${rank}` === `${one.rank}`;
+
+/** Points that may be lost for a setting to be good enough. */
+export const ENOUGH = 1;
+
 /** The paper's own methods for the first two convolutions. */
 const PAPER: Readonly<Record<Role, readonly MethodName[]>> = {
   first: ["monochromatic"],
@@ -66,12 +76,12 @@ const PAPER: Readonly<Record<Role, readonly MethodName[]>> = {
 };
 
 /** Each layer with the methods that have something to try on it. */
-export function planLayers(layers: readonly Layer[]): readonly LayerPlan[] {
+export function planLayers(layers: readonly Layer[], methods: readonly Method[]): readonly LayerPlan[] {
   const convolutions = layers.filter(({ op }) => op === "Conv");
   return layers.map((layer) => {
     const place = convolutions.indexOf(layer);
     const role = layer.op !== "Conv" ? "dense" : place === 0 ? "first" : place === 1 ? "second" : "other";
-    const open = METHODS.filter((method) => method.refuses(layer) === null && candidateRanks(layer, method).length > 0);
+    const open = methods.filter((method) => method.refuses(layer) === null && candidateRanks(layer, method).length > 0);
     const own = open.filter(({ name }) => PAPER[role].includes(name));
     // Where none of the paper's apply, the others stand in.
     const curved = role === "other" ? [] : own.length > 0 ? own : open;
@@ -99,22 +109,43 @@ export function settingsAt(
   return [...chosen.values()];
 }
 
-/** The points of a curve: of few candidates all, else those at the targets. */
-export function curveSettings(
-  layer: Layer,
-  candidates: readonly Candidate[],
-  targets: readonly number[],
-): readonly Setting[] {
-  return candidates.length > targets.length ? settingsAt(layer, candidates, targets) : candidates.map(settingOf);
+/**
+ * The points of a curve: of a method's candidates those that none cheaper surpasses, at most `count` of them, spread evenly over the
+ * ratios of MACs.
+ */
+export function curveSettings(layer: Layer, candidates: readonly Candidate[], count: number): readonly Setting[] {
+  const front = frontOf(candidates);
+  const ratios = front.map(({ macs }) => Math.log(layer.macs / macs));
+  if (front.length <= count) return front.map(settingOf);
+  const [low, high] = [ratios[0]!, ratios.at(-1)!];
+  const picks = Array.from({ length: count }, (_, i) => {
+    const distances = ratios.map((ratio) => Math.abs(ratio - low - (i / Math.max(1, count - 1)) * (high - low)));
+    return distances.indexOf(Math.min(...distances));
+  });
+  return [...new Set(picks)].map((index) => settingOf(front[index]!));
+}
+
+/** The candidates that none cheaper surpasses, from the dearest to the cheapest. */
+export function frontOf(candidates: readonly Candidate[]): readonly Candidate[] {
+  let least = Number.POSITIVE_INFINITY;
+  return [...candidates]
+    .sort((a, b) => a.macs - b.macs || a.error - b.error)
+    .filter(({ error }) => {
+      if (error >= least) return false;
+      least = error;
+      return true;
+    })
+    .reverse();
 }
 
 const settingOf = ({ method, rank, macs, params }: Candidate): Setting => ({ method, rank, macs, params });
 
 /** How many settings there will be at most, told by shapes alone. */
-export function expectedSettings(layer: Layer, method: Method, targets: readonly number[]): number {
+export function expectedSettings(layer: Layer, { method, curve }: MethodPlan, effort: Effort): number {
   const ranks = candidateRanks(layer, method);
   const reach = Math.max(0, ...ranks.map((rank) => layer.macs / stageCosts(layer, method.stages(layer, rank)).macs));
-  return Math.min(ranks.length, reachable(targets, reach).length);
+  const points = curve ? (layer.op === "Conv" ? effort.curve : effort.dense) : 0;
+  return Math.min(ranks.length, points + reachable(effort.table, reach).length);
 }
 
 /** The targets up to what can be had; that alone where it is less than the first. */

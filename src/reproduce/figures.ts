@@ -2,47 +2,18 @@
 
 import { METHOD_NAMES } from "../approximate/methods.ts";
 import { median } from "../measure/statistics.ts";
-import type { MetricName } from "../metric/metric.ts";
-import type { Chart, ChartGuide, ChartPanel, ChartPoint, ChartSeries } from "../report/charts.ts";
+import type { ChartPanel, ChartSeries } from "../report/charts.ts";
 import { digits, plural } from "../report/format.ts";
 import type { Candidate } from "../search/candidates.ts";
-import type { Accuracy } from "./accuracy.ts";
 import type { Stage } from "./cascade.ts";
-import type { Setting } from "./experiments.ts";
-import type { Point, TunedPoint } from "./point.ts";
-import type { LayerResults, Results } from "./run.ts";
+import { measured } from "./curves.ts";
+import { ENOUGH, frontOf } from "./experiments.ts";
+import { byX, type Figure, listed, originalGuide, percentPoint, TIMES_FEWER } from "./figure.ts";
+import type { Results } from "./run.ts";
 import type { Speed } from "./speed.ts";
 import { rankText, threadsText, times } from "./tables.ts";
 
-export interface Figure {
-  /** Of its file. */
-  readonly name: string;
-  readonly title: string;
-  readonly caption: string;
-  readonly chart: Chart;
-}
-
-/** Points that may be lost for a setting to be good enough. */
-export const ENOUGH = 1;
-
-const METRIC_STYLES: Readonly<Record<MetricName, number>> = { frobenius: 0, mahalanobis: 1, covariance: 2, kfac: 3 };
-
 const methodStyle = (method: string): number => METHOD_NAMES.findIndex((name) => `${name}` === method);
-
-const TIMES_FEWER = { name: "times fewer MACs of the layer", log: true } as const;
-
-/** "a, b and c". */
-export function listed(parts: readonly string[]): string {
-  return parts.length < 2 ? (parts[0] ?? "") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
-}
-
-const percentPoint = (x: number, { top1, top1_ci95: [low, high] }: Accuracy): ChartPoint => ({
-  x,
-  y: 100 * top1,
-  range: [100 * low, 100 * high],
-});
-
-const byX = (a: ChartPoint, b: ChartPoint): number => a.x - b.x;
 
 /** Relative error of every method on the convolutions: the best that each reaches at a cost. */
 export function errorFigure({ layers }: Results): Figure | null {
@@ -50,33 +21,31 @@ export function errorFigure({ layers }: Results): Figure | null {
   if (shown.length === 0) return null;
   const panels = shown.map(({ layer, candidates }) => ({
     title: layer.name,
-    series: METHOD_NAMES.map((name) => frontOf(layer.macs, name, candidates)).filter(({ points }) => points.length > 0),
+    series: METHOD_NAMES.map((name) => frontSeries(layer.macs, name, candidates)).filter(
+      ({ points }) => points.length > 0,
+    ),
   }));
-  const sentences = shown.map(({ layer, candidates }) => {
+  const closest = shown.map(({ layer, candidates }) => {
     const within = candidates.filter(({ macs }) => layer.macs / macs >= 3);
     const [best] = [...within].sort((a, b) => a.error - b.error);
-    if (best === undefined) return `on ${layer.name} no method reaches 3 times fewer MACs`;
-    return `on ${layer.name} ${best.method} does (${rankText(best)}), with an error of ${digits(best.error)}`;
+    if (best === undefined) return `none on ${layer.name}`;
+    return `${best.method} on ${layer.name} (${rankText(best)}, error ${digits(best.error)})`;
   });
   return {
     name: "errors",
     title: "Relative error of the layer under the covariance metric, by method",
-    caption: `At 3 times fewer MACs, which method comes closest differs from layer to layer: ${listed(sentences)}.`,
+    caption: `Closest at 3 times fewer MACs or more: ${listed(closest)}.`,
     chart: { panels, columns: 2, x: TIMES_FEWER, y: { name: "relative error", min: 0 } },
   };
 }
 
-/** Of a method's candidates those that none cheaper surpasses. */
-function frontOf(macs: number, method: string, candidates: readonly Candidate[]): ChartSeries {
-  const own = candidates.filter((one) => one.method === method).sort((a, b) => a.macs - b.macs);
-  let least = Number.POSITIVE_INFINITY;
-  const front = own.filter(({ error }) => {
-    if (error >= least) return false;
-    least = error;
-    return true;
-  });
-  const points = front.map((one) => ({ x: macs / one.macs, y: one.error })).sort(byX);
-  return { name: method, style: methodStyle(method), points };
+function frontSeries(macs: number, method: string, candidates: readonly Candidate[]): ChartSeries {
+  const front = frontOf(candidates.filter((one) => one.method === method));
+  return {
+    name: method,
+    style: methodStyle(method),
+    points: front.map((one) => ({ x: macs / one.macs, y: one.error })),
+  };
 }
 
 /** Error over the numbers of clusters, for methods that have them. */
@@ -94,7 +63,7 @@ export function clusterFigure({ layers }: Results): Figure | null {
     title: method,
     series: pairs.map((pair, style) => {
       const own = candidates.filter((each) => each.method === method && pairText(each.rank) === pair);
-      return { ...frontOf(layer.macs, method, own), name: pair, style };
+      return { ...frontSeries(layer.macs, method, own), name: pair, style };
     }),
   }));
   const best = methods.map((method) => {
@@ -116,95 +85,6 @@ export function clusterFigure({ layers }: Results): Figure | null {
 }
 
 const pairText = ([G, H]: readonly number[]): string => `G ${G}, H ${H}`;
-
-const TREATMENTS = [
-  { key: "factors", title: "factors alone, as in the paper" },
-  { key: "refit", title: "last factor refitted" },
-  { key: "tuned", title: "layers above tuned" },
-] as const;
-
-type Treatment = (typeof TREATMENTS)[number]["key"];
-
-/** Accuracy against compression under each metric, for one method on one layer. */
-export function curveFigure(results: Results, one: LayerResults, method: string): Figure {
-  const curves = one.curves.filter((setting) => setting.method === method);
-  const x = curveAxis(one, curves);
-  const found = new Set(one.points.filter((point) => isOn(curves, point)).map(({ metric }) => metric));
-  const metrics = [...found].sort((a, b) => METRIC_STYLES[a] - METRIC_STYLES[b]);
-  const treatments = TREATMENTS.filter(({ key }) => key !== "tuned" || one.tuned.some((point) => isOn(curves, point)));
-  const panels = treatments.map(({ key, title }) => ({
-    title,
-    guides: originalGuide(results),
-    series: metrics.map((metric): ChartSeries => {
-      const own = measured(one, curves, metric, key);
-      const points = own.map(({ setting, accuracy }) => percentPoint(x.of(setting), accuracy)).sort(byX);
-      return { name: metric, style: METRIC_STYLES[metric], points };
-    }),
-  }));
-  return {
-    name: `${fileName(one.layer.name)}-${fileName(method)}`,
-    title: `${one.layer.name} by ${method}`,
-    caption: curveCaption(
-      one,
-      curves,
-      metrics,
-      treatments.map(({ key }) => key),
-    ),
-    chart: { panels, x: x.axis, y: { name: `${results.baseline.quality}, %` } },
-  };
-}
-
-const fileName = (name: string): string => name.replace(/[^\w-]+/g, "-").toLowerCase();
-
-const isOn = (curves: readonly Setting[], { setting }: { readonly setting: Setting }): boolean =>
-  curves.some(({ method, rank }) => method === setting.method && `${rank}` === `${setting.rank}`);
-
-const originalGuide = ({ baseline }: Results): readonly ChartGuide[] => [{ name: "original", at: 100 * baseline.top1 }];
-
-/** What a treatment of a layer gave at each setting of a curve. */
-function measured({ points, tuned }: LayerResults, curves: readonly Setting[], metric: MetricName, key: Treatment) {
-  const own = <T extends Point | TunedPoint>(all: readonly T[]) =>
-    all.filter((point) => point.metric === metric && isOn(curves, point));
-  if (key === "tuned") return own(tuned).map(({ setting, tuned: accuracy }) => ({ setting, accuracy }));
-  return own(points).map((point) => ({ setting: point.setting, accuracy: point[key] }));
-}
-
-/** MACs; where all settings cost much the same, the number that tells them apart. */
-function curveAxis({ layer }: LayerResults, curves: readonly Setting[]) {
-  const ratios = curves.map(({ macs }) => layer.macs / macs);
-  const alike = Math.max(...ratios) < 1.3 * Math.min(...ratios) && curves.every(({ rank }) => rank.length === 1);
-  if (!alike || curves.length < 2) return { axis: TIMES_FEWER, of: ({ macs }: Setting) => layer.macs / macs };
-  const [word = ""] = rankText(curves[0]!).split(" ");
-  const name = word === "colours" ? "number of colours" : `rank ${word}`;
-  return { axis: { name, log: true }, of: ({ rank }: Setting) => rank[0]! };
-}
-
-/** For each treatment the most that stays within a point, by metric. */
-function curveCaption(
-  one: LayerResults,
-  curves: readonly Setting[],
-  metrics: readonly MetricName[],
-  treatments: readonly Treatment[],
-): string {
-  const words = { factors: "With the factors alone", refit: "refitted", tuned: "tuned" } as const;
-  const parts = treatments.map((key) => {
-    const reached = metrics.map((metric) => {
-      const within = measured(one, curves, metric, key).filter(({ accuracy }) => accuracy.drop <= ENOUGH);
-      const [best] = within.sort((a, b) => a.setting.macs - b.setting.macs);
-      return {
-        metric,
-        text: best === undefined ? "none" : `${times(one.layer.macs / best.setting.macs)} (${rankText(best.setting)})`,
-      };
-    });
-    const same = new Set(reached.map(({ text }) => text));
-    const told =
-      same.size === 1
-        ? `${[...same][0]} under every metric`
-        : listed(reached.map(({ metric, text }) => `${text} under ${metric}`));
-    return `${words[key]} it is ${told}`;
-  });
-  return `The fewest MACs that lose no more than ${plural(ENOUGH, "point")}: ${parts.join("; ").replace(/^With/, "with")}.`;
-}
 
 /** Measured against theoretical speed-up: a panel for each way to run. */
 export function speedFigure({ layers, runnings }: Results): Figure | null {
@@ -262,7 +142,7 @@ function bestKept(all: readonly Speed[]): string {
 
 /** Accuracy against parameters of fully connected layers. */
 export function denseFigure(results: Results): Figure | null {
-  const shown = results.layers.filter(({ role, curves }) => role === "dense" && curves.length > 0).slice(0, 4);
+  const shown = results.layers.filter(({ role, curves }) => role === "dense" && curves.length >= 3).slice(0, 4);
   if (shown.length === 0) return null;
   const lines = [
     { name: "frobenius, factors alone", metric: "frobenius", key: "factors", style: 0, dashed: true },

@@ -14,8 +14,10 @@ import { type Link, measureRefits, measureTunedStage, type Stage } from "./casca
 import {
   curveSettings,
   type Effort,
+  ENOUGH,
   expectedSettings,
   FULL,
+  isSame,
   type LayerPlan,
   type MethodPlan,
   planLayers,
@@ -39,7 +41,7 @@ export interface RunOptions extends Control {
 
 /** Everything that was measured. */
 export interface Results {
-  readonly baseline: Omit<Baseline, "answers" | "wanted">;
+  readonly baseline: Omit<Baseline, "answers" | "scores" | "wanted">;
   readonly layers: readonly LayerResults[];
   readonly stages: readonly Stage[];
   readonly runnings: readonly Running[];
@@ -63,7 +65,7 @@ export async function runExperiments(subject: Subject, options: RunOptions): Pro
   const { memo, effort = FULL, signal } = options;
   const control: Control = signal ? { signal } : {};
   const baseline = await measureBaseline(subject, control);
-  const plans = planLayers(subject.layers);
+  const plans = planLayers(subject.layers, effort.methods);
   const runnings = runningsOf(options);
   return withLinalg(subject.session, async (la) => {
     const work = startWork(totalUnits(plans, effort, runnings), options);
@@ -79,7 +81,7 @@ export async function runExperiments(subject: Subject, options: RunOptions): Pro
     for (const plan of plans) layers.push(await runLayer(bench, plan, runnings, options.machine, work));
     const stages = await runCascades(bench, layers, runnings, options.machine, work);
     work.done();
-    const { answers, wanted, ...known } = baseline;
+    const { answers, scores, wanted, ...known } = baseline;
     return { baseline: known, layers, stages, runnings };
   });
 }
@@ -96,10 +98,9 @@ const UNITS = { apart: 2, point: 3, tuned: 6, speed: 1, stage: 10 };
 
 function totalUnits(plans: readonly LayerPlan[], effort: Effort, runnings: readonly Running[]): number {
   const perLayer = plans.map(({ layer, role, methods }) =>
-    methods.reduce((sum, { method, curve }) => {
-      const targets = targetsOf(effort, role, curve);
-      const settings = expectedSettings(layer, method, targets);
-      return sum + UNITS.apart + settings * unitsOf(role, curve, effort, runnings);
+    methods.reduce((sum, method) => {
+      const settings = expectedSettings(layer, method, effort);
+      return sum + UNITS.apart + settings * unitsOf(role, method.curve, effort, runnings);
     }, 0),
   );
   const stages = effort.cascade.length * (plans.length + 1);
@@ -173,9 +174,6 @@ const isPossible = (open: LayerBench, name: MetricName): Promise<boolean> =>
     },
   );
 
-const targetsOf = ({ table, curve, dense }: Effort, role: Role, hasCurve: boolean): readonly number[] =>
-  hasCurve ? (role === "dense" ? dense : curve) : table;
-
 async function runLayer(
   bench: Bench,
   { layer, role, methods }: LayerPlan,
@@ -209,12 +207,13 @@ async function runMethod(
   open: LayerBench,
   role: Role,
   metrics: readonly MetricName[],
-  { method, curve }: MethodPlan,
+  plan: MethodPlan,
   runnings: readonly Running[],
   machine: string,
   work: Work,
 ): Promise<MethodResults> {
   const { memo, effort } = bench;
+  const { method, curve } = plan;
   const { layer } = open;
   const ranks = candidateRanks(layer, method);
   const main = () => open.takeApart(method, MAIN, ranks);
@@ -224,9 +223,8 @@ async function runMethod(
       candidatesOf(layer, method, await main()),
     ),
   );
-  const targets = targetsOf(effort, role, curve);
   const table = settingsAt(layer, candidates, effort.table);
-  const curves = curve ? curveSettings(layer, candidates, targets) : [];
+  const curves = curve ? curveSettings(layer, candidates, role === "dense" ? effort.dense : effort.curve) : [];
   const settings = [...new Map([...table, ...curves].map((one) => [String(one.rank), one])).values()];
   const [points, tuned, speeds]: [Point[], TunedPoint[], Speed[]] = [[], [], []];
   const own = settings.map(({ rank }) => rank);
@@ -247,12 +245,21 @@ async function runMethod(
       speeds.push(await work.step(UNITS.speed, `${label}, timing`, time));
     }
   }
-  work.skip((expectedSettings(layer, method, targets) - settings.length) * unitsOf(role, curve, effort, runnings));
+  work.skip((expectedSettings(layer, plan, effort) - settings.length) * unitsOf(role, curve, effort, runnings));
   return { points, tuned, speeds, table, curves, candidates };
 }
 
 /** The metric that settings are chosen under, and that the table and the cascade use. */
 const MAIN: MetricName = "covariance";
+
+/** What a layer takes in the cascade: nothing where it alone would lose too much. */
+function linkAt({ layer, table, points }: LayerResults, target: number): readonly Link[] {
+  const measured = points.filter(({ metric, setting }) => metric === MAIN && table.some(isSame(setting)));
+  const [best] = measured
+    .filter(({ setting, refit }) => layer.macs / setting.macs >= target && refit.drop <= ENOUGH)
+    .sort((a, b) => a.error - b.error);
+  return best === undefined ? [] : [{ layer: layer.name, setting: best.setting }];
+}
 
 async function runCascades(
   bench: Bench,
@@ -263,11 +270,9 @@ async function runCascades(
 ): Promise<readonly Stage[]> {
   const stages: Stage[] = [];
   for (const target of bench.effort.cascade) {
-    const links = layers.flatMap(({ layer, candidates }): Link[] => {
-      const [setting] = settingsAt(layer, candidates, [target]);
-      return setting === undefined ? [] : [{ layer: layer.name, setting }];
-    });
+    const links = layers.flatMap((one) => linkAt(one, target));
     const what = `first to last layer at ${target} times fewer MACs`;
+    if (links.length === 0) continue;
     stages.push(...(await work.step(UNITS.stage, what, () => measureRefits(bench, target, links))));
     const { tuning } = bench.subject;
     for (let depth = 1; tuning !== null && depth <= links.length; depth++) {

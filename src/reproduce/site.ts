@@ -3,22 +3,17 @@
 import { drawChart } from "../report/charts.ts";
 import { accuracy, count, digits, interval, plural } from "../report/format.ts";
 import { htmlPage, type PageFact, type PageFigure, type PageSection, type PageTable } from "../report/page.ts";
-import {
-  cascadeFigure,
-  clusterFigure,
-  curveFigure,
-  denseFigure,
-  ENOUGH,
-  errorFigure,
-  type Figure,
-  speedFigure,
-} from "./figures.ts";
+import { curveFigure } from "./curves.ts";
+import { ENOUGH } from "./experiments.ts";
+import type { Figure } from "./figure.ts";
+import { cascadeFigure, clusterFigure, denseFigure, errorFigure, speedFigure } from "./figures.ts";
 import type { LayerResults, Results } from "./run.ts";
 import {
   cascadeTable,
   curveTable,
   type DataTable,
   layerTable,
+  methodTable,
   speedTable,
   tableCells,
   tableText,
@@ -108,7 +103,10 @@ function partsOf(results: Results): readonly Part[] {
           "times, fewer multiply-accumulates (MACs), the one with the least error under the covariance metric stands in the table.",
       ],
       figures: [errorFigure(results)],
-      tables: [{ table: layerTable(results), folded: false }],
+      tables: [
+        { table: layerTable(results), folded: false },
+        { table: methodTable(results), folded: true },
+      ],
     },
     {
       ...{ id: "first", title: "The first convolution" },
@@ -144,8 +142,9 @@ function partsOf(results: Results): readonly Part[] {
     {
       ...{ id: "cascade", title: "The whole network" },
       paragraphs: [
-        "Every layer, from the first to the last, takes the candidate with the least error that is so many times cheaper. After " +
-          "each, what stands above is tuned until the accuracy is back or the layer's epochs are spent, as in the paper.",
+        "From the first layer to the last, each takes the setting of the first table with the least error that is so many times " +
+          "cheaper; a layer that alone would lose more than a point stays as it was. After each, what stands above is tuned until the " +
+          "accuracy is back or the layer's epochs are spent, as in the paper.",
       ],
       figures: [cascadeFigure(results)],
       tables: [{ table: cascadeTable(results), folded: false }],
@@ -179,14 +178,17 @@ function factsOf({ layers, stages }: Results): readonly PageFact[] {
     const best = reached.sort((a, b) => b.ratio - a.ratio)[0];
     if (best === undefined) continue;
     const what = role === "dense" ? "fewer parameters" : "fewer MACs";
-    const measured = best.measured === null ? "" : `, measured ${times(best.measured)} faster`;
+    const measured = best.measured === null ? "" : `, measured up to ${times(best.measured)} faster`;
     facts.push({ value: times(best.ratio), label: `${what} in ${best.layer} by ${best.method}${measured}` });
   }
   const whole = stages.filter(({ accuracy: { drop }, speeds }) => drop <= ENOUGH && speeds.length > 0).at(-1);
   const speed = whole && Math.max(...whole.speeds.map(({ speedup }) => speedup));
   if (whole !== undefined && speed !== undefined) {
     const lost = `${digits(Math.max(0, whole.accuracy.drop))} points lost`;
-    facts.push({ value: times(speed), label: `faster, the whole network, all ${whole.links.length} layers, ${lost}` });
+    facts.push({
+      value: times(speed),
+      label: `faster, the whole network, ${plural(whole.links.length, "layer")} replaced, ${lost}`,
+    });
   }
   return facts;
 }

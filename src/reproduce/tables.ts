@@ -8,7 +8,7 @@ import { accuracy, count, digits, plainInk, table } from "../report/format.ts";
 import type { PageColumn } from "../report/page.ts";
 import type { Accuracy } from "./accuracy.ts";
 import type { Stage } from "./cascade.ts";
-import type { Setting } from "./experiments.ts";
+import { isSame, type Setting } from "./experiments.ts";
 import type { Point } from "./point.ts";
 import type { LayerResults, Results } from "./run.ts";
 
@@ -69,17 +69,22 @@ const FORMULAS: Readonly<Record<MethodName, string>> = {
 const text = (key: string, title: string) => ({ key, title }) as const;
 const number = (key: string, title: string) => ({ key, title, align: "right" as const });
 
-/** How an accuracy is shown: two columns of it. */
-const dropColumns = (key: string, title: string) => [number(key, title), text(`${key}_ci95`, "95% interval")];
-
-const dropCells = (key: string, value: Accuracy | null | undefined) => ({
-  [key]: cell(value?.drop, points),
-  [`${key}_ci95`]: cell(value?.drop_ci95, (ci) => range(ci, points)),
+/** A value with its interval behind it; in JSON they stand apart. */
+const ranged = (
+  key: string,
+  value: number | undefined,
+  ci: Interval | undefined,
+  format: (value: number) => string,
+) => ({
+  [key]: cell(value, (known) => `${format(known)} (${range(ci!, format)})`),
+  [`${key}_ci95`]: cell(ci),
 });
 
-const top1Cells = (key: string, value: Accuracy | null | undefined) => ({
-  [key]: cell(value?.top1, accuracy),
-  [`${key}_ci95`]: cell(value?.top1_ci95, (ci) => range(ci, accuracy)),
+const dropCells = (key: string, value: Accuracy | undefined) => ranged(key, value?.drop, value?.drop_ci95, points);
+
+const top1Cells = (key: string, value: Accuracy | undefined) => ({
+  ...ranged(key, value?.top1, value?.top1_ci95, accuracy),
+  [`${key}_kl`]: cell(value?.kl),
 });
 
 /** The paper's first table, for every layer and method. */
@@ -92,16 +97,32 @@ export function layerTable({ layers }: Results): DataTable {
       "covariance metric; of the network: increase in classification error in points, with the factors as they come and with the " +
       "last of them refitted.",
     columns: [
-      ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), text("formula", "weights")],
+      ...[text("layer", "layer"), text("method", "method"), text("setting", "setting")],
       ...[number("params", "parameters"), number("params_ratio", "fewer"), number("macs_ratio", "fewer MACs")],
       number("error", "error"),
-      ...dropColumns("factors_drop", "increase"),
-      ...dropColumns("refit_drop", "refitted"),
+      number("factors_drop", "increase in error"),
+      number("refit_drop", "refitted"),
     ],
     rows: layers.flatMap((one) => [
       originalRow(one.layer),
       ...one.table.map((setting) => layerRow(one, pointAt(one, setting), setting)),
     ]),
+  };
+}
+
+/** What the methods' settings stand for. */
+export function methodTable({ layers }: Results): DataTable {
+  const names = METHODS.map(({ name }) => name).filter((name) =>
+    layers.some(({ candidates }) => candidates.some(({ method }) => method === name)),
+  );
+  return {
+    name: "methods",
+    title: "What a method keeps of a layer",
+    caption:
+      "Weights in place of FCXY, of F output and C input channels and a kernel of X times Y; C' are colours, G and H clusters of " +
+      "input and output channels.",
+    columns: [text("method", "method"), text("formula", "weights")],
+    rows: names.map((name) => ({ method: cell(name), formula: cell(FORMULAS[name]) })),
   };
 }
 
@@ -112,7 +133,6 @@ function originalRow(layer: Layer) {
     layer: cell(layer.name),
     method: cell("as it was"),
     setting: cell(dense ? `${F} x ${C}` : `${F} x ${C} x ${X} x ${Y}`),
-    formula: cell(dense ? "FC" : "FCXY"),
     params: cell(layer.params, count),
   };
 }
@@ -122,7 +142,6 @@ function layerRow({ layer }: LayerResults, point: Point, setting: Setting) {
     layer: cell(layer.name),
     method: cell(setting.method),
     setting: cell(rankText(setting)),
-    formula: cell(FORMULAS[setting.method]),
     params: cell(setting.params, count),
     params_ratio: cell(layer.params / setting.params, times),
     macs_ratio: cell(layer.macs / setting.macs, times),
@@ -132,8 +151,7 @@ function layerRow({ layer }: LayerResults, point: Point, setting: Setting) {
   };
 }
 
-const isAt = (setting: Setting) => (one: { readonly setting: Setting }) =>
-  one.setting.method === setting.method && `${one.setting.rank}` === `${setting.rank}`;
+const isAt = (setting: Setting) => (one: { readonly setting: Setting }) => isSame(setting)(one.setting);
 
 /** Under the covariance metric. */
 export const pointAt = ({ points }: LayerResults, setting: Setting): Point =>
@@ -152,9 +170,8 @@ export function curveTable({ layers }: Results, role: "first" | "second" | "dens
     columns: [
       ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), text("metric", "metric")],
       ...[number("params_ratio", "fewer parameters"), number("macs_ratio", "fewer MACs"), number("error", "error")],
-      ...[number("factors", "factors alone"), text("factors_ci95", "95% interval")],
-      ...[number("refit", "refitted"), text("refit_ci95", "95% interval")],
-      ...(tuned ? [number("tuned", "tuned"), text("tuned_ci95", "95% interval"), number("epochs", "epochs")] : []),
+      ...[number("factors", "factors alone"), number("refit", "refitted")],
+      ...(tuned ? [number("tuned", "tuned"), number("epochs", "epochs")] : []),
     ],
     rows: own.flatMap((one) =>
       one.curves.flatMap((setting) =>
@@ -188,7 +205,7 @@ export function speedTable({ layers }: Results): DataTable {
     columns: [
       ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), number("batch", "batch")],
       ...[number("threads", "threads"), number("theoretical", "theoretical"), number("measured", "measured")],
-      ...[text("ci95", "95% interval"), number("before_ms", "ms before"), number("after_ms", "ms after")],
+      ...[number("before_ms", "ms before"), number("after_ms", "ms after")],
       text("form", "form"),
     ],
     rows: layers.flatMap(({ speeds }) =>
@@ -199,8 +216,7 @@ export function speedTable({ layers }: Results): DataTable {
         batch: cell(speed.batch),
         threads: cell(speed.threads),
         theoretical: cell(speed.theoretical, times),
-        measured: cell(speed.measured, times),
-        ci95: cell(speed.ci95, (ci) => range(ci, digits)),
+        ...ranged("measured", speed.measured, speed.ci95, digits),
         before_ms: cell(speed.before_ms, digits),
         after_ms: cell(speed.after_ms, digits),
         form: cell(speed.form),
@@ -224,8 +240,7 @@ export function cascadeTable({ stages }: Results): DataTable {
         text("setting", "setting"),
       ],
       ...[text("tuning", "tuning"), number("macs", "MACs"), number("params", "parameters"), number("top1", "top-1")],
-      ...dropColumns("drop", "points lost"),
-      ...[number("epochs", "epochs"), text("speeds", "faster, whole network")],
+      ...[number("drop", "points lost"), number("epochs", "epochs"), text("speeds", "faster, whole network")],
     ],
     rows: stages.map((stage) => {
       const last = stage.links.at(-1)!;
@@ -237,7 +252,7 @@ export function cascadeTable({ stages }: Results): DataTable {
         tuning: cell(stage.tuning, (is) => (is ? "after each layer" : "none, refits alone")),
         macs: cell(stage.macs, count),
         params: cell(stage.params, count),
-        top1: cell(stage.accuracy.top1, accuracy),
+        ...top1Cells("top1", stage.accuracy),
         ...dropCells("drop", stage.accuracy),
         epochs: cell(stage.tuning ? stage.epochs : null, digits),
         speeds: cell(stage.speeds, speedsText),

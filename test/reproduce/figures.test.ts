@@ -4,14 +4,15 @@ import { expect, test } from "vitest";
 import type { Layer } from "../../src/analyze/layers.ts";
 import type { Accuracy } from "../../src/reproduce/accuracy.ts";
 import type { Stage } from "../../src/reproduce/cascade.ts";
+import { curveFigure } from "../../src/reproduce/curves.ts";
 import type { Setting } from "../../src/reproduce/experiments.ts";
-import { cascadeFigure, curveFigure, denseFigure, errorFigure, speedFigure } from "../../src/reproduce/figures.ts";
+import { cascadeFigure, denseFigure, errorFigure, speedFigure } from "../../src/reproduce/figures.ts";
 import type { LayerResults, Results } from "../../src/reproduce/run.ts";
 import type { Speed } from "../../src/reproduce/speed.ts";
 
 const losing = (drop: number): Accuracy => {
   const top1 = 0.97 - drop / 100;
-  return { top1, top1_ci95: [top1 - 0.01, top1 + 0.01], drop, drop_ci95: [drop - 0.5, drop + 0.5] };
+  return { top1, top1_ci95: [top1 - 0.01, top1 + 0.01], drop, drop_ci95: [drop - 0.5, drop + 0.5], kl: drop / 100 };
 };
 
 const setting = (method: Setting["method"], rank: number[], ratio: number): Setting => ({
@@ -50,7 +51,9 @@ test("a curve: the most that each metric allows within a point, before and after
   expect(caption).toContain("with the factors alone it is none under frobenius and 2.00x (K 24) under covariance");
   expect(caption).toContain("refitted it is 4.00x (K 12) under every metric");
   expect(caption).toContain("tuned it is");
-  expect(chart.panels.map(({ title }) => title)).toHaveLength(3);
+  expect(caption).toContain("answer most like the original under covariance at 3 of 3 settings");
+  expect(chart.panels).toHaveLength(6);
+  expect(chart.panels[3]!.y!.name).toContain("divergence");
   expect(chart.panels[0]!.series.map(({ name }) => name)).toEqual(["frobenius", "covariance"]);
   const [, covariance] = chart.panels[0]!.series;
   expect(covariance!.points.map(({ x }) => x)).toEqual([2, 4, 8]);
@@ -77,7 +80,7 @@ test("errors: the closest at three times fewer MACs, and of each method only wha
     { ...setting("channel", [2], 2), error: 0.05 },
   ];
   const { caption, chart } = errorFigure(resultsOf([layerOf("conv2", "Conv", { candidates })]))!;
-  expect(caption).toContain("on conv2 channel does (r 1), with an error of 0.150");
+  expect(caption).toBe("Closest at 3 times fewer MACs or more: channel on conv2 (r 1, error 0.150).");
   const outer = chart.panels[0]!.series.find(({ name }) => name === "outer")!;
   expect(outer.points).toEqual([
     { x: 3, y: 0.2 },
@@ -98,12 +101,12 @@ test("speed: median of measured over theoretical, and how many are slower", () =
 });
 
 test("fully connected: the fewest parameters within a point", () => {
-  const ranks = [setting("svd", [8], 3), setting("svd", [4], 6)];
+  const ranks = [setting("svd", [8], 3), setting("svd", [4], 6), setting("svd", [2], 12)];
   const points = ranks.map((each, i) => ({
     ...conv.points[0]!,
     layer: "fc",
     setting: each,
-    refit: losing([0.1, 2][i]!),
+    refit: losing([0.1, 2, 5][i]!),
   }));
   const { caption } = denseFigure(resultsOf([layerOf("fc", "Gemm", { curves: ranks, points })]))!;
   expect(caption).toMatch(/at most 1 point: fc 3\.00x \(r 8\)\.$/);

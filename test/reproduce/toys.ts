@@ -3,20 +3,11 @@
 import { datasetFromArrays } from "../../src/data/dataset.ts";
 import { random } from "../../src/linalg/random.ts";
 import type { Memo } from "../../src/memo.ts";
-import type { Effort } from "../../src/reproduce/experiments.ts";
+import type { Control } from "../../src/progress.ts";
 import { type Results, runExperiments } from "../../src/reproduce/run.ts";
 import { partImages, prepareSubject, type Subject } from "../../src/reproduce/subject.ts";
 import { smallClassifier } from "../support/nets.ts";
-
-export const LITTLE: Effort = {
-  table: [2],
-  curve: [2],
-  dense: [2, 4],
-  cascade: [2],
-  metrics: ["frobenius", "mahalanobis", "covariance"],
-  epochs: 1,
-  seconds: 0.005,
-};
+import { LITTLE } from "./effort.ts";
 
 /** Images of 16 x 16 of coloured noise around ten colours, with labels. */
 export function toyImages(count = 120) {
@@ -32,5 +23,5 @@ export function toyImages(count = 120) {
 export const toySubject = (): Promise<Subject> =>
   prepareSubject(smallClassifier(), toyImages(), { preprocess: { preset: "unit" }, seed: 0, threads: 1 });
 
-export const measureToy = (subject: Subject, memo: Memo, signal?: AbortSignal): Promise<Results> =>
-  runExperiments(subject, { memo, effort: LITTLE, cores: 1, machine: "a test", ...(signal && { signal }) });
+export const measureToy = (subject: Subject, memo: Memo, control: Control = {}): Promise<Results> =>
+  runExperiments(subject, { memo, effort: LITTLE, cores: 1, machine: "a test", ...control });
