@@ -94,11 +94,7 @@ function run(flags: Flags): Promise<void> {
   });
 }
 
-async function reproduce(
-  flags: Flags,
-  watched: (memo: Memo) => Memo,
-  running: Running,
-): Promise<ReproduceReport> {
+async function reproduce(flags: Flags, watched: (memo: Memo) => Memo, running: Running): Promise<ReproduceReport> {
   const { output, seed = 0, threads } = flags;
   const source = await sourceOf(flags);
   await prepareFolder(output);
