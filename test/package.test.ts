@@ -98,7 +98,7 @@ test("its command runs", async () => {
 
 test("it has what reproduce needs: the network and digits for it", async () => {
   const main = join(app, "node_modules/lowrank/dist/cli/main.js");
-  const args = [main, "reproduce", "-o", "results"];
+  const args = [main, "reproduce", "-o", "results", "--images", "64"];
   const child = spawn(process.execPath, args, { cwd: app, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (text) => {
