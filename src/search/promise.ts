@@ -89,7 +89,7 @@ function budgetsOf({ pool: { costs }, goals }: Search): Budgets {
 }
 
 function atOnce(search: Search): Expected {
-  return choosePlan(search.pool, budgetsOf(search)) ?? refuse(search, null);
+  return choosePlan(search.pool, budgetsOf(search)) ?? refuse(search);
 }
 
 /** The most accurate plan that is fast enough, measured. */
@@ -130,7 +130,8 @@ function refuseSpeed(search: Search, speed: number, measured: number, possible: 
 /** The fastest plan that loses no more than is promised; of fewest MACs where no time was measured. */
 async function withinDrop(search: Search, maxDrop: number, trials: Trial[], control: Control): Promise<Expected> {
   const curve = curveOf(search);
-  if (curve.length === 0) refuse(search, null);
+  if (curve.length === 0 && choosePlan(search.pool, budgetsOf(search)) === null) refuse(search);
+  if (curve.length === 0) return nothingWithin(search, maxDrop, trials);
   const judged = new Map<number, Trial>();
   const margin = search.allowance * maxDrop;
   const at = async (index: number): Promise<boolean> => {
@@ -243,7 +244,7 @@ async function both(
 }
 
 /** @throws LowrankError `unreachable` */
-function refuse({ pool, goals }: Search, _: null): never {
+function refuse({ pool, goals }: Search): never {
   const least = lowest(pool);
   const share = (part: number, whole: number) => (Math.ceil((1000 * part) / whole) / 1000).toString();
   const parts = (["macs", "params"] as const)

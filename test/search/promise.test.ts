@@ -131,6 +131,11 @@ test("a speed and a drop: both, or the truth about what can be had", async () =>
   });
 });
 
+test("where nothing is faster the network stays as it is", async () => {
+  const { expected, trials } = await findPlan(search({ maxDrop: 1 }, judgeBy(1), { pool: pool(true, 95) }), {});
+  expect([expected.plan.size, expected.ms, trials.length]).toEqual([0, LAYERS, 0]);
+});
+
 test("candidates that are not faster than their layer are never chosen where time was measured", () => {
   const slow = pool(true, 95);
   expect(choosePlan(slow, {})!.plan.size).toBe(0);
