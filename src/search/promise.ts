@@ -135,7 +135,7 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   const judged = new Map<number, Trial>();
   const margin = search.allowance * maxDrop;
   const at = async (index: number): Promise<boolean> => {
-    const note = `${judged.size + 1} networks tried`;
+    const note = bestOf([...judged.values()]);
     control.onProgress?.({ phase: "search", done: judged.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
     const expected = curve[index]!;
     const result = await search.judge(expected);
@@ -153,6 +153,15 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
     best = saferThan(best, curve, (maxDrop / Math.max(result.drop ?? 0, maxDrop)) ** 1.5 || 0);
   }
   return nothingWithin(search, maxDrop, trials);
+}
+
+/** The fastest so far that kept the promise. */
+function bestOf(trials: readonly Trial[]): string {
+  const kept = trials.filter((trial) => trial.kept);
+  if (kept.length === 0) return trials.length === 0 ? "the first network" : "none keeps the promise yet";
+  const best = kept.reduce((a, b) => (b.judged.speedup > a.judged.speedup ? b : a)).judged;
+  const lost = best.drop === null ? "" : `, ${best.drop.toFixed(2)} points lost`;
+  return `best so far ${best.speedup.toFixed(2)} times as fast${lost}`;
 }
 
 /** Nothing was found: the network as it is keeps the promise where nothing else is asked for. */
