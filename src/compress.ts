@@ -63,7 +63,7 @@ function score(
   session: SessionOptions,
 ): Promise<readonly ScoredLayer[]> {
   const methods = methodsNamed(options.methods);
-  const { metric = "covariance", seed = 0 } = options;
+  const { metric = "kfac", seed = 0 } = options;
   return scoreLayers(la, model, layers, calibration, { methods, metric, planned, session, seed }, options);
 }
 
@@ -91,6 +91,7 @@ function reportOf(
   const { built, written, measured, plan } = outcome;
   const after = countCosts(written.model, inferShapes(written.model, imageShape(prepared.input, 1)));
   const given = source instanceof Uint8Array ? source.byteLength : null;
+  const substitutes = options.metric === undefined ? [] : scored.flatMap((one) => one.substitute ?? []);
   return describe({
     names: { input: options.names?.input ?? "", output: options.names?.output ?? null },
     before: { ...prepared.costs, bytes: options.inputBytes ?? given ?? encodeModel(prepared.original).byteLength },
@@ -111,12 +112,7 @@ function reportOf(
     },
     batch: prepared.input.batch ?? options.batch ?? 1,
     threads: options.threads ?? null,
-    notes: [
-      ...notesOf(prepared, images, outcome),
-      ...scored.flatMap((one) => one.substitute ?? []),
-      ...images.notes,
-      ...built.notes,
-    ],
+    notes: [...notesOf(prepared, images, outcome), ...substitutes, ...images.notes, ...built.notes],
     seed: options.seed ?? 0,
   });
 }

@@ -103,9 +103,7 @@ function addGoals(command: Command): void {
     .option("--macs <share>", "at most this share of the original's MACs, such as 0.5 or 50%", share)
     .option("--params <share>", "at most this share of the original's parameters", share)
     .option("--methods <a,b>", `methods that may be used (default: all: ${METHOD_NAMES.join(", ")})`, methodNames)
-    .addOption(
-      new Option("--metric <name>", "what close means (default: covariance with images)").choices(METRIC_NAMES),
-    )
+    .addOption(new Option("--metric <name>", "what close means (default: kfac with images)").choices(METRIC_NAMES))
     .addOption(
       new Option("--plan <file>", "carry out this plan instead of choosing one")
         .argParser(fileName)

@@ -17,7 +17,10 @@ export interface CompressOptions extends Goals, Control {
   readonly preprocess?: PreprocessOptions;
   /** Methods that may be used; by default all. */
   readonly methods?: readonly string[];
-  /** By default covariance where there are images, else frobenius. */
+  /**
+   * By default kfac where there are images and the output is scores of classes, covariance for other outputs, and frobenius without
+   * images.
+   */
   readonly metric?: MetricName;
   /** A plan to carry out in place of a choice by goals: the text that formatPlan makes. */
   readonly plan?: string;

@@ -6,6 +6,7 @@ import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
+import { METHODS } from "../approximate/methods.ts";
 import { decompose } from "../approximate/output-side.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
@@ -89,9 +90,18 @@ export function methodsFor(
   { methods, planned }: Pick<ScoreOptions, "methods" | "planned">,
 ): readonly Method[] {
   const fitting = methods.filter((method) => method.refuses(layer) === null);
-  if (planned === undefined) return fitting.filter((method) => candidateRanks(layer, method).length > 0);
+  if (planned === undefined) {
+    const few = methods.length < METHODS.length;
+    return fitting.filter((m) => (few || affordable(layer, m)) && candidateRanks(layer, m).length > 0);
+  }
   return fitting.filter((method) => planned.get(layer.name)?.method === method.name);
 }
+
+/** Weights up to which a method that fits each rank anew is tried where nobody asked for it: beyond, it takes minutes a layer. */
+const LARGEST: Partial<Record<MethodName, number>> = { outer: 1_200_000, "bicluster+outer": 300_000 };
+
+const affordable = ({ shape: { F, C, X, Y } }: Layer, { name }: Method): boolean =>
+  F * C * X * Y <= (LARGEST[name] ?? Number.POSITIVE_INFINITY);
 
 /** The reason why no method can be tried; null where one can. */
 export function whyNoMethod(layer: Layer, options: Pick<ScoreOptions, "methods" | "planned">): string | null {
@@ -138,8 +148,11 @@ async function groupStatistics(
   return collectStatistics(la, model, group, calibration, { session, seed, wantsPatches: wants }, control);
 }
 
-/** Images whose gradients are looked at: as many passes as labels or draws for each make more too dear. */
+/** Images whose gradients are looked at, and the multiply-accumulates that they may take in all, a dozen passes for each. */
 const GRADIENT_IMAGES = 256;
+const LEAST_GRADIENT_IMAGES = 32;
+const GRADIENT_MACS = 3e12;
+const PASSES = 12;
 
 async function gradientsOf(
   model: Model,
@@ -149,13 +162,10 @@ async function gradientsOf(
   control: Control,
 ): Promise<ReadonlyMap<string, LayerGradients> | null> {
   if (calibration === null || (metric !== "mahalanobis" && metric !== "kfac")) return null;
-  return gradientStatistics(
-    model,
-    layers,
-    firstImages(calibration, GRADIENT_IMAGES),
-    { metric, seed, session },
-    control,
-  );
+  const macs = layers.reduce((sum, layer) => sum + layer.macs, 1);
+  const most = Math.max(LEAST_GRADIENT_IMAGES, Math.floor(GRADIENT_MACS / (PASSES * macs)));
+  const images = firstImages(calibration, Math.min(GRADIENT_IMAGES, most));
+  return gradientStatistics(model, layers, images, { metric, seed, session }, control);
 }
 
 interface Statistics {
