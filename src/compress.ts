@@ -43,7 +43,7 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   const images = await chooseImages(prepared, options);
   const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
   return withLinalg(session, async (la) => {
-    const given = options.plan === undefined ? undefined : readPlan(options.plan, prepared.layers);
+    const given = options.plan === undefined ? undefined : await readPlan(la, options.plan, prepared.layers);
     const scored = await score(la, prepared, images, given, options, session);
     const again = rescorer(la, prepared, images, options, session);
     const work: Work = { la, prepared, images, scored, score: again, options, session };
@@ -64,7 +64,14 @@ function score(
 ): Promise<readonly ScoredLayer[]> {
   const methods = methodsNamed(options.methods);
   const { metric = "kfac", seed = 0 } = options;
-  return scoreLayers(la, model, layers, calibration, { methods, metric, planned, session, seed }, options);
+  return scoreLayers(
+    la,
+    model,
+    layers,
+    calibration,
+    { methods, metric, labels: options.confusable, planned, session, seed },
+    options,
+  );
 }
 
 /** Takes a single layer apart again as it is in another network. */

@@ -113,7 +113,13 @@ test.each([
   [{ plan: '{"layers":{"conv2":{"method":"svd","rank":1}}}' }, "does not apply"],
   [{ plan: '{"layers":{"conv2":{"method":"channel","rank":0}}}' }, "rank 0"],
   [{ plan: '{"layers":{"conv1":{"method":"channel","rank":1}}}' }, "tiny"],
+  [{ plan: '{"layers":{"conv2":{"method":"channel","rank":"vbmf"}}}' }, "vbmf"],
+  [{ plan: '{"layers":{"conv2":{"method":"tucker2","rank":[4]}}}' }, "2 numbers"],
   [{ macs: undefined }, "--macs"],
+  [{ macs: undefined, speed: 0.5 }, "speed"],
+  [{ macs: undefined, maxDrop: -1 }, "maxDrop"],
+  [{ macs: undefined, maxDrop: 1, data: undefined }, "--data"],
+  [{ metric: "kfac", data: undefined }, "--data"],
 ])("bad options are named: %o", async (wrong, word) => {
   await expect(compress(smallClassifier(), { ...base, ...wrong } as CompressOptions)).rejects.toMatchObject({
     code: "bad-option",
@@ -190,4 +196,47 @@ test("a weight that is not finite is left alone, and named", async () => {
     (each) => each.name === "fc1",
   );
   expect(layer!.reason).toContain("NaN");
+});
+
+/** Any method and metric, mixed over layers: exact ranks give the same answers, whatever the form that was written. */
+const EVERY: Readonly<Record<string, unknown>> = {
+  channel: 32,
+  spatial: 48,
+  svd3: [16, 9],
+  outer: 144,
+  tucker2: [16, 32],
+  "bicluster+outer": [2, 2, 72],
+  "bicluster+svd": [2, 2, 8, 9],
+};
+
+test.each(Object.entries(EVERY))(
+  "%s %j under every metric, by a plan: as the original at full rank",
+  async (method, rank) => {
+    for (const metric of ["frobenius", "covariance", "mahalanobis", "kfac"] as const) {
+      const plan = JSON.stringify({ layers: { conv2: { method, rank }, fc1: { method: "svd", rank: 64 } } });
+      const { report } = await compress(smallClassifier(), {
+        ...base,
+        macs: undefined,
+        plan,
+        metric,
+      } as CompressOptions);
+      expect(report.output_error!).toBeLessThan(0.02);
+      expect(report.layers.map((layer) => layer.method)).toEqual([null, method, "svd", null]);
+      expect(report.layers[1]!.error!).toBeLessThan(0.02);
+    }
+  },
+);
+
+test("tucker2 at the ranks that variational Bayes gives", async () => {
+  const plan = JSON.stringify({ layers: { conv2: { method: "tucker2", rank: "vbmf" } } });
+  const made = await compress(smallClassifier(), { ...base, macs: undefined, plan } as CompressOptions);
+  const { rank } = made.plan.get("conv2")!;
+  expect(rank).toHaveLength(2);
+  expect(rank.every((value) => Number.isInteger(value) && value >= 1)).toBe(true);
+  const again = await compress(smallClassifier(), {
+    ...base,
+    macs: undefined,
+    plan: formatPlan(made.plan),
+  } as CompressOptions);
+  expect(encodeModel(again.model)).toEqual(encodeModel(made.model));
 });

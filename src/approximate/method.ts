@@ -78,6 +78,8 @@ export interface Method {
   ranks(layer: Layer): readonly Rank[];
   /** Null for a rank that the layer can be cut at, else what is wrong with it. */
   invalid(layer: Layer, rank: Rank): string | null;
+  /** A rank that the weight itself suggests, for methods that have a rule for one. */
+  suggest?(la: Linalg, layer: Layer, weight: Float32Array): Promise<Rank>;
   /** The stages' shapes at a rank: all that a cost needs. */
   stages(layer: Layer, rank: Rank): readonly StageShape[];
   /** `weight` is F x CXY, row-major. */

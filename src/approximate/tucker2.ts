@@ -26,6 +26,7 @@ import {
 import { refusesThreeStages } from "./outer.ts";
 import { fromPoints, type Point } from "./points.ts";
 import { permuted, type Tensor3, weightTensor } from "./tensor.ts";
+import { vbmfRanks } from "./vbmf.ts";
 import { unwhitened, type Whitening, whitened, whiteningOf } from "./whiten.ts";
 
 function shapes({ shape: { F, C, X, Y } }: Layer, [r1 = 0, r2 = 0]: Rank) {
@@ -239,6 +240,7 @@ async function iterated(la: Linalg, layer: Layer, tensor: Tensor3, basis: Matrix
 }
 
 export const tucker2: Method = {
+  suggest: vbmfRanks,
   name: "tucker2",
   refuses: refusesThreeStages,
   parameters: ["r1", "r2"],

@@ -39,6 +39,7 @@ interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly params?: number;
   readonly methods?: readonly string[];
   readonly metric?: MetricName;
+  readonly confusable?: number;
   readonly plan?: string;
   readonly savePlan?: string;
   readonly images?: number;
@@ -104,6 +105,7 @@ function addGoals(command: Command): void {
     .option("--params <share>", "at most this share of the original's parameters", share)
     .option("--methods <a,b>", `methods that may be used (default: all: ${METHOD_NAMES.join(", ")})`, methodNames)
     .addOption(new Option("--metric <name>", "what close means (default: kfac with images)").choices(METRIC_NAMES))
+    .option("--confusable <h>", "for mahalanobis: most probable wrong labels an image (default: 5)", whole(1))
     .addOption(
       new Option("--plan <file>", "carry out this plan instead of choosing one")
         .argParser(fileName)
@@ -214,7 +216,7 @@ function checkTuning({ finetune, joint, labels, data }: Flags): void {
 
 /** The flags that are the library's options by the same names. */
 function compressOptions(flags: Flags) {
-  const { maxDrop, speed, macs, params, methods, metric } = flags;
+  const { maxDrop, speed, macs, params, methods, metric, confusable } = flags;
   const { images, seed, threads, batch, provider, finetune, joint, labels } = flags;
   const all = {
     maxDrop,
@@ -223,6 +225,7 @@ function compressOptions(flags: Flags) {
     params,
     methods,
     metric,
+    confusable,
     images,
     seed,
     threads,

@@ -22,6 +22,8 @@ export interface CompressOptions extends Goals, Control {
    * images.
    */
   readonly metric?: MetricName;
+  /** For the mahalanobis metric: how many of the most probable wrong labels are looked at for each image; by default 5. */
+  readonly confusable?: number;
   /** A plan to carry out in place of a choice by goals: the text that formatPlan makes. */
   readonly plan?: string;
   /**
@@ -68,7 +70,7 @@ export interface Reopened {
 
 /** @throws LowrankError `bad-option` for options that make no sense, alone or together */
 export function checkOptions(options: CompressOptions): void {
-  const { macs, params, speed, maxDrop, plan, metric, data, finetune, joint } = options;
+  const { macs, params, speed, maxDrop, plan, metric, confusable, data, finetune, joint } = options;
   if ([macs, params, speed, maxDrop, plan].every((goal) => goal === undefined)) {
     throw new LowrankError(
       "bad-option",
@@ -80,6 +82,9 @@ export function checkOptions(options: CompressOptions): void {
   }
   if (maxDrop !== undefined && !(maxDrop >= 0 && maxDrop <= 100)) {
     throw new LowrankError("bad-option", `maxDrop is a number of points, 0 to 100; got ${maxDrop}`);
+  }
+  if (confusable !== undefined && !(Number.isInteger(confusable) && confusable >= 1)) {
+    throw new LowrankError("bad-option", `confusable is ${confusable}; it must be a whole number of at least 1`);
   }
   if (maxDrop !== undefined && data === undefined) {
     throw new LowrankError("bad-option", "a promised drop needs images to measure it on: give --data");

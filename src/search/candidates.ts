@@ -23,12 +23,15 @@ const FEW = 8;
 /** What saves more than this share of the MACs never keeps enough of a layer. */
 const MOST_SAVING = 0.97;
 
-/** Ranks worth trying: the method's, as far as they save MACs worth having and cost fewer parameters. */
+/** Whether a rank saves MACs worth having and costs fewer parameters. */
+export function worthTrying(layer: Layer, method: Method, rank: Rank): boolean {
+  const { macs, params } = stageCosts(layer, method.stages(layer, rank));
+  return macs <= (1 - LEAST_SAVING) * layer.macs && params < layer.params;
+}
+
+/** Ranks worth trying of those that the method lists. */
 export function candidateRanks(layer: Layer, method: Method): readonly Rank[] {
-  const cheaper = method.ranks(layer).filter((rank) => {
-    const { macs, params } = stageCosts(layer, method.stages(layer, rank));
-    return macs <= (1 - LEAST_SAVING) * layer.macs && params < layer.params;
-  });
+  const cheaper = method.ranks(layer).filter((rank) => worthTrying(layer, method, rank));
   if (method.iterative !== true || cheaper.length <= FEW) return cheaper;
   const level = (rank: Rank) => Math.log(stageCosts(layer, method.stages(layer, rank)).macs / layer.macs);
   const open = cheaper.filter((rank) => level(rank) >= Math.log(1 - MOST_SAVING));
@@ -45,9 +48,10 @@ export async function candidatesOf(
   layer: Layer,
   method: Method,
   decomposition: Decomposition,
+  ranks = candidateRanks(layer, method),
 ): Promise<readonly Candidate[]> {
   const candidates: Candidate[] = [];
-  for (const rank of candidateRanks(layer, method)) {
+  for (const rank of ranks) {
     const costs = stageCosts(layer, method.stages(layer, rank));
     candidates.push({ method: method.name, rank, ...costs, error: await decomposition.error(rank) });
   }

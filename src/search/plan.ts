@@ -2,10 +2,11 @@
 // chosen here; whether it keeps a promise is told by the whole network (promise.ts). Plans are JSON and may be edited by hand.
 
 import type { Costs } from "../analyze/costs.ts";
-import type { Layer } from "../analyze/layers.ts";
-import type { MethodName, Rank } from "../approximate/method.ts";
+import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import type { Method, MethodName, Rank } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { LowrankError } from "../errors.ts";
+import type { Linalg } from "../linalg/products.ts";
 import type { Candidate } from "./candidates.ts";
 import { choose, lowestCosts, type Option } from "./choose.ts";
 import type { ScoredLayer } from "./score.ts";
@@ -122,7 +123,7 @@ export const plainRank = (rank: Rank): number | Rank => (rank.length === 1 ? ran
  * Reads a plan and checks it against the model's layers.
  * @throws LowrankError `bad-option` naming the first entry that makes no sense
  */
-export function readPlan(text: string, layers: readonly Layer[]): Plan {
+export async function readPlan(la: Linalg, text: string, layers: readonly Layer[]): Promise<Plan> {
   const entries = planEntries(text);
   const byName = new Map(layers.map((layer) => [layer.name, layer]));
   const plan = new Map<string, Choice>();
@@ -135,7 +136,7 @@ export function readPlan(text: string, layers: readonly Layer[]): Plan {
     if (method === undefined) throw bad(`${name}: no method is called ${entry.method}`);
     const why = method.refuses(layer);
     if (why !== null) throw bad(`${name}: ${entry.method} does not apply (${why})`);
-    const rank = Array.isArray(entry.rank) ? entry.rank : [entry.rank];
+    const rank = await rankOf(la, layer, method, entry.rank);
     const wrong = method.invalid(layer, rank);
     if (wrong !== null) throw bad(`${name}: ${method.name}: ${wrong}`);
     const { form } = entry;
@@ -143,6 +144,13 @@ export function readPlan(text: string, layers: readonly Layer[]): Plan {
     plan.set(name, { method: method.name, rank, ...(form !== undefined && { form }) });
   }
   return plan;
+}
+
+/** A rank as a plan gives it: a number, several, or "vbmf" for what the weight suggests. */
+async function rankOf(la: Linalg, layer: Layer, method: Method, given: unknown): Promise<Rank> {
+  if (given !== "vbmf") return Array.isArray(given) ? given : [given as number];
+  if (method.suggest === undefined) throw bad(`${layer.name}: ${method.name} has no rule for a rank of "vbmf"`);
+  return method.suggest(la, layer, weightMatrix(layer));
 }
 
 function planEntries(text: string): [string, { method: string; rank: unknown; form?: unknown } | null][] {

@@ -18,7 +18,7 @@ import { mahalanobis } from "../metric/mahalanobis.ts";
 import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import { type Candidate, candidateRanks, candidatesOf } from "./candidates.ts";
+import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
 
 export interface ScoredLayer {
   readonly layer: Layer;
@@ -38,6 +38,8 @@ export interface ScoreOptions {
   readonly methods: readonly Method[];
   /** What close means; frobenius in any case where there are no images. */
   readonly metric: MetricName;
+  /** Labels an image for mahalanobis. */
+  readonly labels?: number | undefined;
   /** Where a plan is given, the only ranks that will be cut. */
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
 }
@@ -158,14 +160,22 @@ async function gradientsOf(
   model: Model,
   layers: readonly Layer[],
   calibration: Calibration | null,
-  { metric, session, seed }: ScoreOptions,
+  { metric, labels, session, seed }: ScoreOptions,
   control: Control,
 ): Promise<ReadonlyMap<string, LayerGradients> | null> {
   if (calibration === null || (metric !== "mahalanobis" && metric !== "kfac")) return null;
   const macs = layers.reduce((sum, layer) => sum + layer.macs, 1);
   const most = Math.max(LEAST_GRADIENT_IMAGES, Math.floor(GRADIENT_MACS / (PASSES * macs)));
   const images = firstImages(calibration, Math.min(GRADIENT_IMAGES, most));
-  return gradientStatistics(model, layers, images, { metric, seed, session }, control);
+  return gradientStatistics(model, layers, images, { metric, seed, session, ...(labels && { labels }) }, control);
+}
+
+/** The ranks of the method's list, and the one that the weight suggests. */
+async function ranksToTry(la: Linalg, layer: Layer, method: Method): Promise<readonly Rank[]> {
+  const listed = candidateRanks(layer, method);
+  const own = (await method.suggest?.(la, layer, weightMatrix(layer))) ?? null;
+  if (own === null || listed.some((rank) => `${rank}` === `${own}`)) return listed;
+  return method.invalid(layer, own) === null && worthTrying(layer, method, own) ? [...listed, own] : listed;
 }
 
 interface Statistics {
@@ -187,11 +197,14 @@ async function scoreLayer(
   for (const method of methodsFor(layer, options)) {
     // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
     const planned = options.planned?.get(layer.name);
-    const ranks = [...candidateRanks(layer, method), ...(planned === undefined ? [] : [planned.rank])];
+    const tried = await ranksToTry(la, layer, method);
+    const ranks = [...tried, ...(planned === undefined ? [] : [planned.rank])];
     const wanted = { ranks, seed: seedFor(options.seed, layer.name) };
     const decomposition = await decompose(la, method, layer, weightMatrix(layer), metric, wanted);
     decompositions.set(method.name, decomposition);
-    candidates.push(...(await candidatesOf(layer, method, decomposition)));
+    candidates.push(
+      ...(await candidatesOf(layer, method, decomposition, planned === undefined ? tried : [planned.rank])),
+    );
   }
   const blocked = statistics.gradients?.blocked ?? null;
   const mean = statistics.own?.inputMean ?? null;
