@@ -89,10 +89,10 @@ const SYMBOLS = ["circle", "rect", "triangle", "diamond"] as const;
 /** Pixels of a whole chart, of a panel, and of what surrounds panels: above a panel stands its title, below it its axis. */
 const WIDTH = 960;
 const HEIGHT = 208;
-const MARGIN = { left: 58, right: 14, above: 38, below: 52, gap: 46 };
+const MARGIN = { left: 62, right: 14, above: 38, below: 52, gap: 52 };
 
 /** Of the legend: its symbols, what lies between two entries, and the height of a row. */
-const LEGEND = { symbol: 22, gap: 24, row: 22 };
+const LEGEND = { symbol: 30, gap: 22, row: 22 };
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif";
 
@@ -185,11 +185,13 @@ function optionOf(chart: Chart) {
       width: WIDTH - MARGIN.left - MARGIN.right,
       textStyle: { fontSize: 12, color: CHART_COLOURS.text.light },
     },
-    grid: panels.map((_, index) => ({ left: left(index), top: top(index), width, height: HEIGHT })),
+    grid: panels.map((_, index) => {
+      return { left: left(index), top: top(index), width, height: HEIGHT, outerBoundsMode: "none" as const };
+    }),
     xAxis: panels.map((_, gridIndex) => ({ ...axisOf(chart.x, x), gridIndex, nameGap: 28 })),
     yAxis: axes.map((axis, gridIndex) => {
       const name = gridIndex % columns === 0 ? axis.name : "";
-      return { ...axisOf({ ...axis, name }, y[gridIndex]!), gridIndex, nameGap: 44, nameRotate: 90 };
+      return { ...axisOf({ ...axis, name }, y[gridIndex]!), gridIndex, nameGap: 48, nameRotate: 90 };
     }),
     series: panels.flatMap((panel, index) => seriesOf(panel, index, x, y[index]!)),
   };
@@ -242,8 +244,11 @@ function axisOf(axis: ChartAxis, [min, max]: Range) {
   };
 }
 
-/** Where a logarithmic axis has its numbers: 1, 1.5, 2, 3, 4, 6, 8 and so on. */
-const LOG_MARKS = Array.from({ length: 40 }, (_, i) => 2 ** (i - 20)).flatMap((power) => [power, 1.5 * power]);
+/** Where a logarithmic axis has its numbers: 1, 1.5, 2, 3, 4, 6, 8 and so on, and below 1 as 0.5, 0.2, 0.1, 0.05. */
+const LOG_MARKS = [
+  ...Array.from({ length: 12 }, (_, i) => 10 ** -(i + 1)).flatMap((power) => [power, 2 * power, 5 * power]),
+  ...Array.from({ length: 24 }, (_, i) => 2 ** i).flatMap((power) => [power, 1.5 * power]),
+];
 
 /** The ends of a linear axis are labelled only where they would be anyway. */
 const isRound = (end: number): boolean => Number(end.toPrecision(2)) === end;

@@ -5,7 +5,7 @@ import { countCosts } from "../analyze/costs.ts";
 import { imageShape } from "../analyze/input.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import { startPassage } from "../analyze/passage.ts";
-import type { Decomposition } from "../approximate/method.ts";
+import type { Decomposition, Factors } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { decompose } from "../approximate/output-side.ts";
 import { compressLayerwise } from "../finetune/layerwise.ts";
@@ -48,8 +48,30 @@ export interface Stage {
   readonly speeds: readonly (Running & { readonly speedup: number; readonly ci95: Interval })[];
 }
 
+/** The factors of a link's layer as it is in the original network. */
+export type LinkFactors = (link: Link) => Promise<Factors>;
+
+/** Each is made once. */
+export function openLinks(bench: Bench): LinkFactors {
+  const made = new Map<string, Promise<Factors>>();
+  const make = async (link: Link) => {
+    const layer = layerOf(bench.subject.layers, link);
+    return (await takenApart(bench, layer, link, bench.subject.model)).cut(link.setting.rank);
+  };
+  return (link) => {
+    const key = JSON.stringify(link);
+    if (!made.has(key)) made.set(key, make(link));
+    return made.get(key)!;
+  };
+}
+
 /** Refits alone: the network after each layer. */
-export function measureRefits(bench: Bench, target: number, links: readonly Link[]): Promise<readonly Stage[]> {
+export function measureRefits(
+  bench: Bench,
+  target: number,
+  links: readonly Link[],
+  factors: LinkFactors,
+): Promise<readonly Stage[]> {
   const { la, subject, memo, control } = bench;
   const { model, calibration, session, seed } = subject;
   return memo(JSON.stringify(["refits", target, links]), async () => {
@@ -57,8 +79,7 @@ export function measureRefits(bench: Bench, target: number, links: readonly Link
     let [current, passages] = [model, startPassages(calibration, session)];
     for (const [index, link] of links.entries()) {
       const layer = layerOf(subject.layers, link);
-      const factors = await (await takenApart(bench, layer, link)).cut(link.setting.rank);
-      const done = await approximateLayer(la, current, model, layer, factors, passages, seed, control);
+      const done = await approximateLayer(la, current, model, layer, await factors(link), passages, seed, control);
       [current, passages] = [done.model, done.passages!];
       stages.push(
         await stageOf(bench, current, { target, links: links.slice(0, index + 1), tuning: false, epochs: 0 }),
@@ -76,19 +97,23 @@ export function measureTunedStage(
   runnings: readonly Running[],
   machine: string,
   tuning: Tuning,
+  factors: LinkFactors,
 ): Promise<Stage> {
   const { la, subject, memo, control, effort } = bench;
   const { model, layers, calibration, session, seed } = subject;
   return memo(JSON.stringify(["cascade", target, links, effort.epochs, runnings, machine]), async () => {
     const plan = new Map(links.map(({ layer, setting: { method, rank } }) => [layer, { method, rank }]));
-    const scoredIn = async (within: Model, layer: Layer, link: Link): Promise<ScoredLayer> => {
-      const decompositions = new Map([[link.setting.method, await takenApart(bench, layer, link, within)]]);
+    const scoredAs = (layer: Layer, { setting }: Link, decomposition: Decomposition): ScoredLayer => {
+      const decompositions = new Map([[setting.method, decomposition]]);
       return { layer, candidates: [], decompositions, mean: null, refused: null };
     };
-    const scored: ScoredLayer[] = [];
-    for (const link of links) scored.push(await scoredIn(model, layerOf(layers, link), link));
-    const score = (within: Model, layer: Layer) =>
-      scoredIn(within, layer, links.find((link) => link.layer === layer.name)!);
+    const scored = links.map((link) =>
+      scoredAs(layerOf(layers, link), link, { error: async () => 0, cut: () => factors(link) }),
+    );
+    const score = async (within: Model, layer: Layer) => {
+      const link = links.find((each) => each.layer === layer.name)!;
+      return scoredAs(layer, link, await takenApart(bench, layer, link, within));
+    };
     const what = { original: model, plan, scored, calibration, tuning, score };
     const options = { epochs: effort.epochs * links.length, joint: 0, session, seed, settings: [], ...control };
     const { model: tuned, tunings } = await compressLayerwise(la, what, options);
@@ -99,12 +124,12 @@ export function measureTunedStage(
 
 const layerOf = (layers: readonly Layer[], { layer }: Link): Layer => layers.find(({ name }) => name === layer)!;
 
-/** Under the covariance metric of the layer's inputs in `within`, by default the original. */
+/** Under the covariance metric of the layer's inputs in `within`. */
 async function takenApart(
   { la, subject, control }: Bench,
   layer: Layer,
   { setting: { method: name, rank } }: Link,
-  within: Model = subject.model,
+  within: Model,
 ): Promise<Decomposition> {
   const method = METHODS.find((each) => each.name === name)!;
   const metric = await metricsOf(la, { ...subject, model: within }, layer, method.wantsPatches, control)("covariance");

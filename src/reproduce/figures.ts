@@ -212,26 +212,31 @@ export function cascadeFigure(results: Results): Figure | null {
   };
 }
 
-function cascadeSentence({ stages }: Results, target: number): string {
+function cascadeSentence({ stages, layers }: Results, target: number): string {
   const reach = (tuning: boolean) => {
     const own = stages.filter((stage) => stage.target === target && stage.tuning === tuning);
     const beyond = own.findIndex(({ accuracy }) => accuracy.drop > ENOUGH);
     return { own, carried: beyond < 0 ? own.length : beyond };
   };
   const [tuned, plain] = [reach(true), reach(false)];
-  const told = ({ own, carried }: { own: readonly Stage[]; carried: number }) =>
-    carried === own.length
-      ? `all ${own.length} layers`
-      : carried === 0
-        ? "no layer"
-        : `${carried} of ${own.length} layers, up to ${own[carried - 1]!.links.at(-1)!.layer}`;
+  const told = ({ own, carried }: { own: readonly Stage[]; carried: number }) => {
+    if (carried === own.length) return `all ${plural(own.length, "layer")}`;
+    return carried === 0 ? "no layer" : `${carried} of ${own.length} (up to ${own[carried - 1]!.links.at(-1)!.layer})`;
+  };
   const last = (tuned.own.length > 0 ? tuned : plain).own.at(-1);
-  const cost = last === undefined ? "" : ` ${lossText(last)}`;
-  const between = tuned.own.length > 0 ? `with tuning between it carries through ${told(tuned)}; ` : "";
-  return `With each layer at least ${times(target)} cheaper, ${between}with refits alone through ${told(plain)}, within ${plural(ENOUGH, "point")}.${cost}`;
+  if (last === undefined) return "";
+  const left = layers.map(({ layer }) => layer.name).filter((name) => !last.links.some(({ layer }) => layer === name));
+  const alone = left.length === 0 ? "" : ` (${listed(left)} left as ${left.length === 1 ? "it was" : "they were"})`;
+  const between = tuned.own.length > 0 ? `through ${told(tuned)} with tuning between and ` : "";
+  const carries = `it carries ${between}through ${told(plain)} with refits alone`;
+  return `At ${times(target)} fewer MACs a layer${alone} ${carries}. ${lossText(last)}`;
 }
 
-function lossText({ accuracy: { drop, drop_ci95 }, tuning }: Stage): string {
-  const range = `95% interval ${drop_ci95[0].toFixed(2)} to ${drop_ci95[1].toFixed(2)}`;
-  return `All layers together lose ${drop.toFixed(2)} points (${range})${tuning ? ", tuned" : ""}.`;
+function lossText({ accuracy: { drop, drop_ci95 }, tuning, speeds }: Stage): string {
+  const range = `95% interval of the loss ${drop_ci95[0].toFixed(2)} to ${drop_ci95[1].toFixed(2)}`;
+  const loss = drop < 0 ? `gain ${(-drop).toFixed(2)} points` : `lose ${drop.toFixed(2)} points`;
+  const all = speeds.map(({ speedup }) => speedup);
+  const faster =
+    all.length === 0 ? "" : `, and the network is ${times(Math.min(...all))} to ${times(Math.max(...all))} as fast`;
+  return `All together${tuning ? ", tuned," : ""} ${loss} (${range})${faster}.`;
 }

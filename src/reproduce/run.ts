@@ -2,6 +2,7 @@
 
 import type { Layer } from "../analyze/layers.ts";
 import type { Decomposition } from "../approximate/method.ts";
+import { METHODS } from "../approximate/methods.ts";
 import { LowrankError } from "../errors.ts";
 import { withLinalg } from "../linalg/products.ts";
 import { type Memo, prefixed } from "../memo.ts";
@@ -10,14 +11,13 @@ import { type Control, checkInterrupted } from "../progress.ts";
 import { type Candidate, candidateRanks, candidatesOf } from "../search/candidates.ts";
 import { type Baseline, measureBaseline } from "./accuracy.ts";
 import { type Bench, type LayerBench, openLayer } from "./bench.ts";
-import { type Link, measureRefits, measureTunedStage, type Stage } from "./cascade.ts";
+import { type Link, measureRefits, measureTunedStage, openLinks, type Stage } from "./cascade.ts";
 import {
   curveSettings,
   type Effort,
   ENOUGH,
   expectedSettings,
   FULL,
-  isSame,
   type LayerPlan,
   type MethodPlan,
   planLayers,
@@ -58,6 +58,8 @@ export interface LayerResults {
   readonly curves: readonly Setting[];
   /** Every candidate under the covariance metric. */
   readonly candidates: readonly Candidate[];
+  /** What the layer may take in the cascade at each target: the closest candidate, and what it loses alone. */
+  readonly closest: readonly { readonly target: number; readonly point: Point }[];
 }
 
 /** @throws LowrankError `interrupted` with what was finished kept by the memo */
@@ -103,8 +105,9 @@ function totalUnits(plans: readonly LayerPlan[], effort: Effort, runnings: reado
       return sum + UNITS.apart + settings * unitsOf(role, method.curve, effort, runnings);
     }, 0),
   );
-  const stages = effort.cascade.length * (plans.length + 1);
-  return perLayer.reduce((sum, units) => sum + units, 0) + stages * UNITS.stage;
+  const stages = effort.cascade.length * (plans.length + 1) * UNITS.stage;
+  const closest = effort.cascade.length * plans.length * UNITS.point;
+  return perLayer.reduce((sum, units) => sum + units, 0) + closest + stages;
 }
 
 function unitsOf(role: Role, curve: boolean, effort: Effort, runnings: readonly Running[]): number {
@@ -189,15 +192,35 @@ async function runLayer(
   const metrics = await metricsFor(bench, open, role);
   const results: MethodResults[] = [];
   for (const plan of methods) results.push(await runMethod(bench, open, role, metrics, plan, runnings, machine, work));
+  const candidates = results.flatMap((one) => one.candidates);
   return {
-    ...{ layer, role },
+    ...{ layer, role, candidates },
+    closest: await runClosest(bench, open, candidates, work),
     points: results.flatMap(({ points }) => points),
     tuned: results.flatMap(({ tuned }) => tuned),
     speeds: results.flatMap(({ speeds }) => speeds),
     table: results.flatMap(({ table }) => table),
     curves: results.flatMap(({ curves }) => curves),
-    candidates: results.flatMap(({ candidates }) => candidates),
   };
+}
+
+/** Of all methods the setting with the least error that reaches a target of the cascade. */
+async function runClosest(bench: Bench, open: LayerBench, candidates: readonly Candidate[], work: Work) {
+  const { layer } = open;
+  const closest: { target: number; point: Point }[] = [];
+  for (const target of bench.effort.cascade) {
+    const [setting] = settingsAt(layer, candidates, [target]);
+    if (setting === undefined || layer.macs / setting.macs < target) {
+      work.skip(UNITS.point);
+      continue;
+    }
+    const method = METHODS.find(({ name }) => name === setting.method)!;
+    const apart = () => open.takeApart(method, MAIN, candidateRanks(layer, method));
+    const measure = () => measurePoint(bench, open, setting, MAIN, apart);
+    const note = `${layer.name}, ${setting.method} ${setting.rank.join(", ")}, ${MAIN}`;
+    closest.push({ target, point: await work.step(UNITS.point, note, measure) });
+  }
+  return closest;
 }
 
 type MethodResults = Pick<LayerResults, "points" | "tuned" | "speeds" | "table" | "curves" | "candidates">;
@@ -253,13 +276,10 @@ async function runMethod(
 const MAIN: MetricName = "covariance";
 
 /** What a layer takes in the cascade: nothing where it alone would lose too much. */
-function linkAt({ layer, table, points }: LayerResults, target: number): readonly Link[] {
-  const measured = points.filter(({ metric, setting }) => metric === MAIN && table.some(isSame(setting)));
-  const [best] = measured
-    .filter(({ setting, refit }) => layer.macs / setting.macs >= target && refit.drop <= ENOUGH)
-    .sort((a, b) => a.error - b.error);
-  return best === undefined ? [] : [{ layer: layer.name, setting: best.setting }];
-}
+const linkAt = ({ layer, closest }: LayerResults, wanted: number): readonly Link[] =>
+  closest
+    .filter(({ target, point }) => target === wanted && point.refit.drop <= ENOUGH)
+    .map(({ point }) => ({ layer: layer.name, setting: point.setting }));
 
 async function runCascades(
   bench: Bench,
@@ -271,13 +291,18 @@ async function runCascades(
   const stages: Stage[] = [];
   for (const target of bench.effort.cascade) {
     const links = layers.flatMap((one) => linkAt(one, target));
+    const factors = openLinks(bench);
     const what = `first to last layer at ${target} times fewer MACs`;
-    if (links.length === 0) continue;
-    stages.push(...(await work.step(UNITS.stage, what, () => measureRefits(bench, target, links))));
+    work.skip((layers.length - links.length) * UNITS.stage);
+    if (links.length === 0) {
+      work.skip(UNITS.stage);
+      continue;
+    }
+    stages.push(...(await work.step(UNITS.stage, what, () => measureRefits(bench, target, links, factors))));
     const { tuning } = bench.subject;
     for (let depth = 1; tuning !== null && depth <= links.length; depth++) {
       const timed = depth === links.length ? runnings : [];
-      const measure = () => measureTunedStage(bench, target, links.slice(0, depth), timed, machine, tuning);
+      const measure = () => measureTunedStage(bench, target, links.slice(0, depth), timed, machine, tuning, factors);
       stages.push(await work.step(UNITS.stage, `${what}, tuning, ${depth} of ${links.length}`, measure));
     }
   }

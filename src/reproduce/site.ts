@@ -1,7 +1,7 @@
 // The folder that is shown to people: the page, its figures and tables as files of their own, and all values as JSON.
 
 import { drawChart } from "../report/charts.ts";
-import { accuracy, count, digits, interval, plural } from "../report/format.ts";
+import { accuracy, count, interval, plural } from "../report/format.ts";
 import { htmlPage, type PageFact, type PageFigure, type PageSection, type PageTable } from "../report/page.ts";
 import { curveFigure } from "./curves.ts";
 import { ENOUGH } from "./experiments.ts";
@@ -142,8 +142,8 @@ function partsOf(results: Results): readonly Part[] {
     {
       ...{ id: "cascade", title: "The whole network" },
       paragraphs: [
-        "From the first layer to the last, each takes the setting of the first table with the least error that is so many times " +
-          "cheaper; a layer that alone would lose more than a point stays as it was. After each, what stands above is tuned until the " +
+        "From the first layer to the last, each takes of all methods' settings that are so many times cheaper the one with the least " +
+          "error; a layer that alone would lose more than a point stays as it was. After each, what stands above is tuned until the " +
           "accuracy is back or the layer's epochs are spent, as in the paper.",
       ],
       figures: [cascadeFigure(results)],
@@ -184,7 +184,7 @@ function factsOf({ layers, stages }: Results): readonly PageFact[] {
   const whole = stages.filter(({ accuracy: { drop }, speeds }) => drop <= ENOUGH && speeds.length > 0).at(-1);
   const speed = whole && Math.max(...whole.speeds.map(({ speedup }) => speedup));
   if (whole !== undefined && speed !== undefined) {
-    const lost = `${digits(Math.max(0, whole.accuracy.drop))} points lost`;
+    const lost = `${Math.max(0, whole.accuracy.drop).toFixed(2)} points lost`;
     facts.push({
       value: times(speed),
       label: `faster, the whole network, ${plural(whole.links.length, "layer")} replaced, ${lost}`,
@@ -224,7 +224,7 @@ function valuesOf({ baseline, layers, stages, runnings }: Results, { name, machi
   return {
     network: { name, ...costs },
     baseline,
-    layers: layers.map(({ layer: { name: own, op, shape, macs, params }, table, curves, ...found }) => ({
+    layers: layers.map(({ layer: { name: own, op, shape, macs, params }, table, curves, closest, ...found }) => ({
       ...{ name: own, op, shape: [shape.F, shape.C, shape.X, shape.Y], macs, params },
       ...found,
     })),

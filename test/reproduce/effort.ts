@@ -5,7 +5,7 @@ import type { Effort } from "../../src/reproduce/experiments.ts";
 
 export const LITTLE: Effort = {
   table: [2],
-  cascade: [2],
+  cascade: [1.5],
   curve: 1,
   dense: 3,
   methods: methodsNamed(["svd", "channel", "outer", "bicluster+svd"]),

@@ -21,7 +21,7 @@ const setting = (method: Setting["method"], rank: number[], ratio: number): Sett
 
 function layerOf(name: string, op: Layer["op"], more: Partial<LayerResults>): LayerResults {
   const layer = { name, op, macs: 12_000, params: 1_200, shape: { F: 8, C: 4, X: 3, Y: 3 } } as Layer;
-  const nothing = { points: [], tuned: [], speeds: [], table: [], curves: [], candidates: [] };
+  const nothing = { points: [], tuned: [], speeds: [], table: [], curves: [], candidates: [], closest: [] };
   return { layer, role: op === "Conv" ? "second" : "dense", ...nothing, ...more };
 }
 
@@ -122,9 +122,11 @@ test("the cascade: how far it carries within a point, with tuning and without", 
   const stages = [stage(1, false, 0.9), stage(2, false, 3), stage(1, true, 0), stage(2, true, 0.6)];
   const { caption } = cascadeFigure(resultsOf(layers, stages))!;
   expect(caption).toContain(
-    "with tuning between it carries through all 2 layers; with refits alone through 1 of 2 layers, up to conv2",
+    "At 2.00x fewer MACs a layer it carries through all 2 layers with tuning between and through 1 of 2 (up to conv2) with refits alone.",
   );
-  expect(caption).toContain("lose 0.60 points (95% interval 0.10 to 1.10), tuned");
+  expect(caption).toContain("All together, tuned, lose 0.60 points (95% interval of the loss 0.10 to 1.10).");
+  const left = cascadeFigure(resultsOf([...layers, layerOf("last", "Gemm", {})], stages))!;
+  expect(left.caption).toContain("(last left as it was)");
 });
 
 test("without anything to show there is no figure", () => {
