@@ -1,6 +1,4 @@
-// Numbers, names and tables as people read them in a terminal. All figures have three significant digits.
-
-import Table from "cli-table3";
+// Numbers and names as people read them, in a terminal and on a page. All figures have three significant digits.
 
 /** Styles for a terminal; the plain ink leaves text as it is. */
 export interface Ink {
@@ -73,36 +71,4 @@ export function wrap(text: string, width: number): string {
     } else line = line === "" ? word : `${line} ${word}`;
   }
   return [...lines, line].join("\n");
-}
-
-/** A cell's text, or one text over several columns. */
-export type Cell = string | { readonly content: string; readonly colSpan: number };
-
-export interface Column {
-  readonly title: string;
-  readonly align?: "left" | "right";
-}
-
-const BARE = {
-  ...{ top: "", "top-mid": "", "top-left": "", "top-right": "" },
-  ...{ bottom: "", "bottom-mid": "", "bottom-left": "", "bottom-right": "" },
-  ...{ left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "" },
-  middle: "  ",
-};
-
-/** A table without lines: a heading, then rows in aligned columns. */
-export function table(columns: readonly Column[], rows: readonly (readonly Cell[])[], ink: Ink): string {
-  const drawn = new Table({
-    chars: BARE,
-    style: { "padding-left": 0, "padding-right": 0, head: [], border: [], compact: true },
-    head: columns.map(({ title }) => ink.dim(title)),
-    colAligns: columns.map(({ align = "left" }) => align),
-  });
-  const cell = (one: Cell) => (typeof one === "string" ? one : { ...one, hAlign: "left" as const });
-  for (const row of rows) drawn.push(row.map(cell));
-  return drawn
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
 }

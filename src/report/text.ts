@@ -5,8 +5,6 @@ import type { TuningRecord } from "../finetune/layerwise.ts";
 import {
   accuracy,
   bytes,
-  type Cell,
-  type Column,
   count,
   digits,
   type Ink,
@@ -17,7 +15,6 @@ import {
   plural,
   printable,
   shortName,
-  table,
   wrap,
 } from "./format.ts";
 import type { Inspection, InspectionLayer, MethodCost } from "./inspect.ts";
@@ -29,6 +26,7 @@ import type {
   LayerReport,
   PromiseReport,
 } from "./report.ts";
+import { type Cell, type Column, table } from "./table.ts";
 
 const REASON_WIDTH = 44;
 const NOTE_WIDTH = 96;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { bytes, count, digits, plainInk, printable, shortName, table, wrap } from "../../src/report/format.ts";
+import { bytes, count, digits, plainInk, printable, shortName, wrap } from "../../src/report/format.ts";
+import { table } from "../../src/report/table.ts";
 
 describe("numbers", () => {
   test("have three significant digits and no exponent", () => {
