@@ -91,8 +91,8 @@ const WIDTH = 960;
 const HEIGHT = 208;
 const MARGIN = { left: 62, right: 14, above: 38, below: 52, gap: 52 };
 
-/** Of the legend: its symbols, what lies between two entries, and the height of a row. */
-const LEGEND = { symbol: 30, gap: 22, row: 22 };
+/** Of the legend: its symbols, what lies between two entries and between rows, a row, and a letter, all as ECharts lays them out. */
+const LEGEND = { symbol: 30, gap: 22, row: 14, letter: 5.8 };
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif";
 
@@ -266,16 +266,15 @@ function legendOf(chart: Chart) {
   return [...named.map((name) => ({ name })), ...compared.map((name) => ({ name, itemStyle: { opacity: 0 } }))];
 }
 
-/** Told with room to spare: how wide text will be depends on the reader's font. */
 function legendHeight(chart: Chart): number {
   const { named, compared } = legendNames(chart);
-  const widths = [...named, ...compared].map((name) => LEGEND.symbol + 5 + 6.5 * name.length + LEGEND.gap);
+  const widths = [...named, ...compared].map((name) => LEGEND.symbol + 5 + LEGEND.letter * name.length + LEGEND.gap);
   let [rows, used] = [1, 0];
   for (const width of widths) {
     if (used + width > WIDTH - MARGIN.left - MARGIN.right) [rows, used] = [rows + 1, 0];
     used += width;
   }
-  return 6 + LEGEND.row * rows;
+  return LEGEND.row * rows + LEGEND.gap * (rows - 1) + 8;
 }
 
 function seriesOf({ series, guides = [] }: ChartPanel, index: number, x: Range, y: Range) {

@@ -187,7 +187,7 @@ export function cascadeFigure(results: Results): Figure | null {
     [true, false].map((tuning): ChartSeries => {
       const own = stages.filter((stage) => stage.target === target && stage.tuning === tuning);
       const points = own.map(({ links, accuracy }) => percentPoint(names.indexOf(links.at(-1)!.layer), accuracy));
-      const name = `each ${times(target)}, ${tuning ? "tuned between" : "refits alone"}`;
+      const name = `each ${target}x, ${tuning ? "tuned between" : "refits alone"}`;
       return { name, style, dashed: !tuning, points };
     }),
   );
@@ -229,7 +229,7 @@ function cascadeSentence({ stages, layers }: Results, target: number): string {
   const alone = left.length === 0 ? "" : ` (${listed(left)} left as ${left.length === 1 ? "it was" : "they were"})`;
   const between = tuned.own.length > 0 ? `through ${told(tuned)} with tuning between and ` : "";
   const carries = `it carries ${between}through ${told(plain)} with refits alone`;
-  return `At ${times(target)} fewer MACs a layer${alone} ${carries}. ${lossText(last)}`;
+  return `At ${target}x fewer MACs a layer${alone} ${carries}. ${lossText(last)}`;
 }
 
 function lossText({ accuracy: { drop, drop_ci95 }, tuning, speeds }: Stage): string {

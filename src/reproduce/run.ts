@@ -68,7 +68,7 @@ export async function runExperiments(subject: Subject, options: RunOptions): Pro
   const control: Control = signal ? { signal } : {};
   const baseline = await measureBaseline(subject, control);
   const plans = planLayers(subject.layers, effort.methods);
-  const runnings = runningsOf(options);
+  const runnings = runningsOf(options, subject.input.batch);
   return withLinalg(subject.session, async (la) => {
     const work = startWork(totalUnits(plans, effort, runnings), options);
     const bench: Bench = {
@@ -90,9 +90,12 @@ export async function runExperiments(subject: Subject, options: RunOptions): Pro
 
 const BATCHES = [1, 32];
 
-function runningsOf({ cores, threads }: RunOptions): readonly Running[] {
+/** @param fixed the batch size that the model fixes; null where it is free */
+function runningsOf({ cores, threads }: RunOptions, fixed: number | null): readonly Running[] {
   const all = threads ?? cores;
-  return [1, ...(all > 1 ? [all] : [])].flatMap((count) => BATCHES.map((batch) => ({ batch, threads: count })));
+  return [1, ...(all > 1 ? [all] : [])].flatMap((count) =>
+    (fixed === null ? BATCHES : [fixed]).map((batch) => ({ batch, threads: count })),
+  );
 }
 
 /** Rough seconds of each kind of measurement: what the time left is told by. */

@@ -1,3 +1,6 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { expect, test } from "vitest";
 import { CHART_COLOURS, type Chart, drawChart, SERIES_COLOURS } from "../../src/report/charts.ts";
@@ -112,6 +115,16 @@ test("panels in rows; a diagonal guide goes through equal numbers; names in plac
     "named",
   );
   for (const name of ["conv1", "conv2", "fc", "last"]) expect(texts(named)).toContain(name);
+});
+
+test("ECharts is loaded when a chart is drawn, by this file alone: other commands start without it", () => {
+  const root = fileURLToPath(new URL("../../src", import.meta.url));
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  const naming = files.filter((file) => /["']echarts/.test(readFileSync(join(root, file), "utf8")));
+  expect(naming.map((file) => file.replaceAll("\\", "/"))).toEqual(["report/charts.ts"]);
+  const text = readFileSync(join(root, naming[0]!), "utf8");
+  const statics = [...text.matchAll(/^import (.*) from "echarts/gm)].map((match) => match[1]!);
+  expect(statics.every((what) => what.startsWith("type "))).toBe(true);
 });
 
 test("a point that is none is refused", async () => {

@@ -122,7 +122,7 @@ test("the cascade: how far it carries within a point, with tuning and without", 
   const stages = [stage(1, false, 0.9), stage(2, false, 3), stage(1, true, 0), stage(2, true, 0.6)];
   const { caption } = cascadeFigure(resultsOf(layers, stages))!;
   expect(caption).toContain(
-    "At 2.00x fewer MACs a layer it carries through all 2 layers with tuning between and through 1 of 2 (up to conv2) with refits alone.",
+    "At 2x fewer MACs a layer it carries through all 2 layers with tuning between and through 1 of 2 (up to conv2) with refits alone.",
   );
   expect(caption).toContain("All together, tuned, lose 0.60 points (95% interval of the loss 0.10 to 1.10).");
   const left = cascadeFigure(resultsOf([...layers, layerOf("last", "Gemm", {})], stages))!;
