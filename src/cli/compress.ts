@@ -73,10 +73,6 @@ export function addCompress(program: Command): void {
           "the fastest that loses 1 point at most",
         ],
         ["lowrank compress model.onnx -o small.onnx --data photos/ --macs 0.5", "half the MACs"],
-        [
-          "lowrank compress model.onnx -o small.onnx --macs 0.7 --save-plan plan.json",
-          "without images; keeps the plan",
-        ],
         ["lowrank compress model.onnx -o small.onnx --data photos/ --plan plan.json", "carries out an edited plan"],
         [
           "lowrank compress model.onnx -o small.onnx --data photos/ --params 40% --finetune 4",

@@ -102,7 +102,7 @@ describe("compress", () => {
       "agreement_ci95",
       "output_error",
     ],
-    ...["images", "layers", "finetune", "folded", "notes", "seed"],
+    ...["promise", "images", "layers", "finetune", "folded", "notes", "seed"],
   ];
 
   const goal = ["--macs", "60%", "--data", "photos", "--preset", "unit", "--threads", "1"];
@@ -170,7 +170,7 @@ describe("compress", () => {
     const args = ["compress", "model.onnx", "-o", "tuned.onnx", ...goal, "--finetune", "0.5", "--joint", "50%"];
     const report = await json<CompressReport>(...args, "--save-plan", "tuned.json");
     expect(report.finetune).toMatchObject({ loss: "cross-entropy", epochs: 0.5, images: { train: 27, validation: 3 } });
-    expect(report.images).toEqual({ calibration: 27, measured: 10, skipped: 0 });
+    expect(report.images).toEqual({ calibration: 27, choice: 0, measured: 10, skipped: 0 });
     for (const { method, tuning } of report.layers) expect(tuning !== null).toBe(method !== null);
     expect(existsSync(join(folder, "tuned.onnx.work"))).toBe(false);
     const plain = await readFile(join(folder, "small.onnx"));
@@ -185,7 +185,6 @@ describe("compress", () => {
   test.each([
     [["--joint", "0"], "--joint says how to tune: give --finetune EPOCHS as well"],
     [["--no-labels"], "--no-labels says how to tune: give --finetune EPOCHS as well"],
-    [["--work", "w"], "--work says how to tune: give --finetune EPOCHS as well"],
     [["--finetune", "2"], "--finetune needs --data"],
   ])("%j alone: exit 2", async (flags, message) => {
     const { code, stderr } = await inProcess(["compress", "model.onnx", "-o", "x.onnx", "--macs", "0.6", ...flags]);
