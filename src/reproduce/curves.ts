@@ -53,7 +53,9 @@ export function curveFigure(results: Results, one: LayerResults, method: string)
   return {
     name: `${fileName(one.layer.name)}-${fileName(method)}`,
     title: `${one.layer.name} by ${method}: accuracy, and how far answers are from the original's`,
-    caption: `${enoughText(one, curves, metrics, treatments)} ${closestText(one, curves, metrics)}`,
+    caption: [enoughText(one, curves, metrics, treatments), closestText(one, curves, metrics), tuningText(one, curves)]
+      .filter((text) => text !== "")
+      .join(" "),
     chart: { panels, columns: treatments.length, x: x.axis, y: { name: `${results.baseline.quality}, %` } },
   };
 }
@@ -128,4 +130,11 @@ function closestText(one: LayerResults, curves: readonly Setting[], metrics: rea
   });
   const best = wins.reduce((a, b) => (b.count > a.count ? b : a));
   return `The factors alone answer most like the original under ${best.metric} at ${best.count} of ${plural(curves.length, "setting")}.`;
+}
+
+/** How often the accuracy had suffered enough for tuning to set in. */
+function tuningText({ tuned }: LayerResults, curves: readonly Setting[]): string {
+  const own = tuned.filter(({ setting }) => curves.some(isSame(setting)));
+  const needed = own.filter(({ epochs }) => epochs > 0).length;
+  return own.length === 0 ? "" : `Tuning was called for at ${needed} of ${plural(own.length, "point")}.`;
 }
