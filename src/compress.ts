@@ -12,11 +12,13 @@ import { type Linalg, withLinalg } from "./linalg/products.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodeModel } from "./onnx/encode.ts";
 import { carryOut, type Outcome, type Work } from "./pipeline/carry-out.ts";
+import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, type Images } from "./pipeline/images.ts";
 import { type CompressOptions, checkOptions } from "./pipeline/options.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
 import { describe } from "./report/describe.ts";
+import type { CompressDetails } from "./report/html-details.ts";
 import type { CompressReport } from "./report/report.ts";
 import type { SessionOptions } from "./runtime/session.ts";
 import { type Plan, readPlan } from "./search/plan.ts";
@@ -28,12 +30,14 @@ export interface Compressed {
   readonly model: Model;
   readonly plan: Plan;
   readonly report: CompressReport;
+  /** What reportHtml shows beside the report. */
+  readonly details: CompressDetails;
 }
 
 /**
  * Compresses a model.
  * @param source a model, or the bytes of an .onnx file
- * @returns the compressed model, the plan that made it, and the report with everything that was measured
+ * @returns the compressed model, the plan that made it, the report with everything that was measured, and details for reportHtml
  * @throws LowrankError `unreachable` where the goals cannot be met, `interrupted`, `bad-model`, `bad-data`, `bad-option`
  */
 export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
@@ -50,7 +54,8 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
     const searched = given === undefined ? await search(work) : null;
     const outcome = searched?.outcome ?? (await carryOut(work, given!));
     const report = reportOf(work, outcome, searched, source);
-    return { model: outcome.written.model, plan: outcome.plan, report };
+    const details = await detailsOf(work, outcome, searched);
+    return { model: outcome.written.model, plan: outcome.plan, report, details };
   });
 }
 

@@ -30,6 +30,7 @@ export { decodeModel } from "./onnx/decode.ts";
 export { encodeModel } from "./onnx/encode.ts";
 export { type Calibrated, type CalibrateOptions, calibrate } from "./pipeline/calibrate.ts";
 export type { Control, Progress } from "./progress.ts";
+export { type Reportable, type ReportOptions, reportHtml } from "./report/html.ts";
 export { type Inspection, type InspectOptions, inspect } from "./report/inspect.ts";
 export type { CompressReport } from "./report/report.ts";
 export { formatPlan, type Plan } from "./search/plan.ts";

@@ -26,6 +26,7 @@ test("the public names", () => {
     "openDataset",
     "patchStatistics",
     "readModelFile",
+    "reportHtml",
     "train",
     "weightMatrix",
     "writeModelFile",

@@ -7,10 +7,12 @@ import { METHOD_NAMES, methodsNamed } from "../approximate/methods.ts";
 import { type Compressed, compress } from "../compress.ts";
 import { LowrankError } from "../errors.ts";
 import { METRIC_NAMES, type MetricName } from "../metric/metric.ts";
+import { type Reportable, reportHtml } from "../report/html.ts";
 import type { CompressReport } from "../report/report.ts";
 import { compressText } from "../report/text.ts";
 import { formatPlan } from "../search/plan.ts";
 import { checkOutput, readModel, readText } from "./files.ts";
+import { commandLine, machineText } from "./machine.ts";
 import { dataNotes } from "./notes.ts";
 import {
   addPreprocessOptions,
@@ -28,6 +30,7 @@ import {
   words,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
+import { VERSION } from "./version.ts";
 import { type FolderToOpen, workFolderAt } from "./work.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
@@ -42,6 +45,7 @@ interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly confusable?: number;
   readonly plan?: string;
   readonly savePlan?: string;
+  readonly report?: string;
   readonly images?: number;
   readonly seed?: number;
   readonly finetune?: number;
@@ -108,6 +112,7 @@ function addGoals(command: Command): void {
         .conflicts(exclusive),
     )
     .option("--save-plan <file>", "write the plan, to be edited and used with --plan", fileName)
+    .option("--report <file>", "write an HTML page that shows what was done, tried, gained and lost", fileName)
     .option(
       "--images <n>",
       "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144, to tune all)",
@@ -168,11 +173,13 @@ async function compressFile(
   running: Running,
 ): Promise<CompressReport> {
   checkTuning(flags);
-  const { output, savePlan } = flags;
+  const { output, savePlan, report } = flags;
   const source = await readModel(path);
   const protect = [...source.files, ...[flags.data, flags.plan].filter((file) => file !== undefined)];
   await checkOutput(output, protect);
   if (savePlan !== undefined) await checkOutput(savePlan, [...protect, output]);
+  if (report !== undefined)
+    await checkOutput(report, [...protect, output, ...(savePlan === undefined ? [] : [savePlan])]);
   const data = flags.data === undefined ? undefined : await openDataset(flags.data);
   const plan = flags.plan === undefined ? undefined : await readText(flags.plan);
   const work = folder === null ? null : await folder.open();
@@ -188,16 +195,27 @@ async function compressFile(
     const given = { ...(data && { data }), ...(plan !== undefined && { plan }), ...kept };
     const settings = { ...compressOptions(flags), ...given, ...running };
     const result = await compress(source.model, { ...settings, names, inputBytes: source.bytes, reopen });
-    if (savePlan !== undefined)
-      await writeAtomically(savePlan, formatPlan(result.plan), { protect, signal: running.signal });
+    const notes = [...result.report.notes, ...(work?.notes ?? []), ...(data ? dataNotes(data, source.model) : [])];
+    const told = { ...result, report: { ...result.report, notes } };
+    const writing = { protect, signal: running.signal };
+    if (savePlan !== undefined) await writeAtomically(savePlan, formatPlan(result.plan), writing);
+    if (report !== undefined) await writeAtomically(report, await page(told, path, flags, running), writing);
     await stage?.commit();
     await work?.done();
-    const notes = [...result.report.notes, ...(work?.notes ?? []), ...(data ? dataNotes(data, source.model) : [])];
-    return { ...result.report, notes };
+    return told.report;
   } finally {
     await stage?.discard();
     await work?.leave();
   }
+}
+
+function page(result: Reportable, path: string, flags: Flags, { onProgress }: Running): Promise<string> {
+  onProgress({ phase: "report", done: 0, total: 1 });
+  return reportHtml(result, {
+    command: commandLine(["compress", path], flags),
+    version: VERSION,
+    machine: machineText(),
+  });
 }
 
 /** Flags that say how to tune make no sense alone. */

@@ -42,6 +42,12 @@ export function resizePixels({ width, height, channels, data }: Pixels, wanted: 
   return sized(sharp(data, { raw: { width, height, channels } }), { autoOrient: { width, height } }, wanted);
 }
 
+/** An image as a PNG in the text of a data: address, for a page that has all within itself. */
+export async function encodePng({ width, height, channels, data }: Pixels): Promise<string> {
+  const bytes = await sharp(data, { raw: { width, height, channels } }).png().toBuffer();
+  return `data:image/png;base64,${bytes.toString("base64")}`;
+}
+
 async function sized(image: Sharp, { autoOrient }: Pick<Metadata, "autoOrient">, wanted: Wanted): Promise<Pixels> {
   const { width, height, fit } = wanted;
   const flat = image.flatten({ background: "black" });

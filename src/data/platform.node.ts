@@ -11,7 +11,7 @@ import { decodeImage, IMAGE_EXTENSIONS } from "./image.node.ts";
 import { arraysFromIdx, arraysFromNumpy } from "./npy.ts";
 import { reason } from "./reason.node.ts";
 
-export { resizePixels } from "./image.node.ts";
+export { encodePng, resizePixels } from "./image.node.ts";
 export {
   readModelFile,
   readModelFiles,

@@ -32,6 +32,9 @@ export declare function writeModelFile(path: string, model: Model, options?: Wri
 /** Brings pixels to another size or number of channels. */
 export declare const resizePixels: InNode["resizePixels"];
 
+/** An image as a PNG in the text of a data: address, for a page that has all within itself. */
+export declare const encodePng: InNode["encodePng"];
+
 // For the command line, and so in Node alone.
 export declare const readModelFiles: InNode["readModelFiles"];
 export declare const stageModelFile: InNode["stageModelFile"];

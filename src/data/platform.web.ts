@@ -67,13 +67,30 @@ async function decode(source: ImageBitmapSource, wanted: Wanted): Promise<Pixels
 }
 
 /** Brings pixels to another size or number of channels. */
-export async function resizePixels({ width, height, channels, data }: Pixels, wanted: Wanted): Promise<Pixels> {
+export async function resizePixels(pixels: Pixels, wanted: Wanted): Promise<Pixels> {
+  return decode(imageData(pixels), wanted);
+}
+
+/** See platform.ts. */
+export async function encodePng(pixels: Pixels): Promise<string> {
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  canvas.getContext("2d")!.putImageData(imageData(pixels), 0, 0);
+  const blob = await canvas.convertToBlob({ type: "image/png" });
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result as string);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+
+function imageData({ width, height, channels, data }: Pixels): ImageData {
   const rgba = new Uint8ClampedArray(4 * width * height);
   for (let p = 0; p < width * height; p++) {
     for (let c = 0; c < 3; c++) rgba[4 * p + c] = data[p * channels + Math.min(c, channels - 1)]!;
     rgba[4 * p + 3] = 255;
   }
-  return decode(new ImageData(rgba, width, height), wanted);
+  return new ImageData(rgba, width, height);
 }
 
 function draw(image: CanvasImageSource, w: number, h: number, { width, height, channels, fit }: Wanted): Pixels {
