@@ -136,6 +136,21 @@ describe("compress", () => {
     expect(replaced[0]!.macs_after).toBe(64 * (5 * 144 + 32 * 5));
   });
 
+  test("--report writes a page beside the model that says how to make it again", async () => {
+    const plan = JSON.stringify({ version: 1, layers: { fc1: { method: "svd", rank: 8 } } });
+    await writeFile(join(folder, "one layer.json"), plan);
+    const args = ["model.onnx", "-o", "paged.onnx", "--plan", "one layer.json", "--report", "page.html"];
+    const { code } = await inProcess(["compress", ...args]);
+    expect(code).toBe(0);
+    const page = await readFile(join(folder, "page.html"), "utf8");
+    expect(page).toContain("<h1>model.onnx, compressed</h1>");
+    const command = "compress model.onnx --output paged.onnx --plan 'one layer.json' --report page.html";
+    expect(page).toContain(`<code>lowrank ${command}</code>`);
+    for (const name of ["conv1", "conv2", "fc1", "fc2"]) expect(page).toContain(`>${name}</b>`);
+    expect(existsSync(join(folder, "paged.onnx"))).toBe(true);
+    expect(await leftovers()).toEqual([]);
+  });
+
   test("a goal out of reach: exit 1, says what can be had, leaves an older OUT as it was", async () => {
     await writeFile(join(folder, "old.onnx"), "older");
     const { code, stdout, stderr } = await inProcess(["compress", "model.onnx", "-o", "old.onnx", "--macs", "0.001"]);

@@ -120,6 +120,15 @@ describe("bad input: exit 2, one line, no stack", () => {
     [["compress", "model.onnx", "-o", "new/", ...goal], /cannot write new\/: it names a folder; give a file/],
     [["bench", "model.onnx", "--batch", "65536", "--size", "16384"], /--size 16384: the input image is fixed at 16x16/],
     [["compress", "model.onnx", "-o", "o.onnx", ...goal, "--save-plan", "o.onnx"], /cannot write o\.onnx: it is the /],
+    [["compress", "model.onnx", "-o", "o.onnx", ...goal, "--report", "o.onnx"], /cannot write o\.onnx: it is the /],
+    [
+      ["compress", "model.onnx", "-o", "o.onnx", ...goal, "--report", "link.onnx"],
+      /cannot write link\.onnx: it is the /,
+    ],
+    [
+      ["compress", "model.onnx", "-o", "o.onnx", ...goal, "--save-plan", "p", "--report", "p"],
+      /cannot write p: it is the /,
+    ],
     [["compress", "model.onnx", "-o", "out.onnx", "--plan", "none.json"], /none\.json: no such file/],
     [["compress", "model.onnx", "-o", "out.onnx", "--plan", "text.onnx"], /the plan is not JSON/],
     [["compress", "model.onnx", "-o", "out.onnx", ...goal, "--metric", "covariance"], /covariance metric needs images/],
