@@ -76,7 +76,10 @@ export function addCompress(program: Command): void {
           "lowrank compress model.onnx -o small.onnx --data photos/ --max-drop 1",
           "the fastest that loses 1 point at most",
         ],
-        ["lowrank compress model.onnx -o small.onnx --data photos/ --macs 0.5", "half the MACs"],
+        [
+          "lowrank compress model.onnx -o small.onnx --data photos/ --macs 0.5 --save-plan plan.json",
+          "half the MACs; keeps the plan",
+        ],
         ["lowrank compress model.onnx -o small.onnx --data photos/ --plan plan.json", "carries out an edited plan"],
         [
           "lowrank compress model.onnx -o small.onnx --data photos/ --params 40% --finetune 4",
