@@ -5,7 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["source", "node", "import", "module", "default"] } },
   test: {
     include: ["test/**/*.test.ts"],
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 120_000,
     // ONNX Runtime uses every core itself: more test files at once would only slow each other down.
     maxWorkers: 2,
