@@ -58,12 +58,18 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw new LowrankError("bad-option", `cannot make the work folder ${path}: ${reason(error)}`, { file: path });
   });
-  const memo = await fileMemo(join(path, RESULTS));
+  const results = await fileMemo(join(path, RESULTS));
+  const saved = savedWork(path);
+  const memo: Memo = async (key, compute) => {
+    const value = await results(key, compute);
+    saved.found();
+    return value;
+  };
   const leave = async () => rmdir(path).catch(() => undefined);
   return {
     version: VERSION,
     memo,
-    ...savedWork(path),
+    ...saved,
     spill: () => openSpill(path),
     async done() {
       // Caches only where an earlier run was killed outright.
@@ -98,6 +104,10 @@ function savedWork(path: string) {
   };
   return {
     notes,
+    /** Something of this run's is there now. */
+    found: () => {
+      own = true;
+    },
     async load(fingerprint: string) {
       const found = await read(checkpoint, (model) => readCheckpoint(model, fingerprint));
       own ||= found !== null;

@@ -18,6 +18,8 @@ export interface Images {
   readonly data: Dataset | null;
   /** For fitting; null without data. */
   readonly calibration: Calibration | null;
+  /** Which images of the data these are. */
+  readonly fitted: Int32Array;
   /** Null where no tuning is asked for. */
   readonly tuning: Tuning | null;
   /** For the choice; null where nothing is chosen by accuracy. */
@@ -52,6 +54,7 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
     return {
       data: null,
       calibration: null,
+      fitted: new Int32Array(),
       tuning: null,
       choice: null,
       measured: null,
@@ -77,7 +80,7 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
   // What tells whether the accuracy is back is not refitted to either.
   const fitted = rest.filter((index) => !kept.has(index));
   const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
-  return { data, calibration, tuning, choice, measured, heldOut, skipped, notes };
+  return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
 }
 
 /** Too few images to spare any: they serve all ends, and the report says so. */

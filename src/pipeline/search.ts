@@ -23,15 +23,13 @@ interface Remembering extends Work {
   readonly memo: Memo;
 }
 
-/** Of all that harms, times and trials depend on. */
+/** Of all that harms, times and trials depend on: the goals are not among it, so that another goal finds them again. */
 function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
-  const { data, memo, work, onProgress, signal, reopen, names, inputBytes, seconds, ...plain } = options;
-  const { calibration, choice } = images;
-  const used = choice === null || images.data === null ? [] : Array.from(choice, (index) => images.data!.name(index));
-  return digest([
-    encodeModel(prepared.original),
-    JSON.stringify([work?.version ?? null, plain, calibration?.count, used]),
-  ]);
+  const { methods, metric, confusable, seed, threads, batch, provider, preprocess, work } = options;
+  const settings = [methods, metric, confusable, seed, threads, batch, provider, preprocess, work?.version];
+  const { data, fitted, choice } = images;
+  const names = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
+  return digest([encodeModel(prepared.original), JSON.stringify([settings, fitted.length, names])]);
 }
 
 /** With fine-tuning, a drop of so many times what is promised is taken to be made good by it. */

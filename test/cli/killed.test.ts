@@ -84,3 +84,18 @@ test("--max-drop: goes on from what had been measured, and keeps its promise", a
   expect(promise.trials.at(-1)).toMatchObject({ proof: true, kept: true });
   expect(existsSync(join(folder, "work"))).toBe(false);
 });
+
+test("Ctrl-C in a search says that the work is kept", async () => {
+  const args = ["compress", "model.onnx", "-o", "later.onnx", "--max-drop", "20", "--methods", "svd,channel", ...DATA];
+  let sent = false;
+  const { code, stderr } = await lowrank(args, {
+    cwd: folder,
+    onStderr: (text, child) => {
+      if (!sent && text.includes("timing candidates")) sent = child.kill("SIGINT");
+    },
+  });
+  expect([code, stderr]).toEqual([
+    130,
+    expect.stringContaining("interrupted; the work is in later.onnx.work, and the same"),
+  ]);
+});
