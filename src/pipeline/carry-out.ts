@@ -141,19 +141,28 @@ export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: 
 }
 
 async function measure({ prepared, images, options }: Work, plan: Plan, written: Model): Promise<Measured> {
-  const { original, model, layers } = prepared;
-  const { seconds } = options;
-  const models = [
-    { name: "original", model: original },
-    { name: "compressed", model: written },
-  ];
+  const { model, layers } = prepared;
   const timing = timingOf(prepared, options);
-  const latency = await compareLatency(models, { ...timing, ...controlOf(options), ...(seconds && { seconds }) });
+  const latency = await measureLatency(prepared, written, options);
   const replaced = layers.filter((layer) => plan.has(layer.name));
   const layerTimes = await timeLayers(model, written, replaced, timing, options);
   const { measured } = images;
   const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
   return { latency, layerTimes, evaluation };
+}
+
+/** The whole networks in turn. */
+export function measureLatency(
+  prepared: Prepared,
+  written: Model,
+  options: CompressOptions,
+): Promise<readonly Latency[]> {
+  const { seconds } = options;
+  const models = [
+    { name: "original", model: prepared.original },
+    { name: "compressed", model: written },
+  ];
+  return compareLatency(models, { ...timingOf(prepared, options), ...controlOf(options), ...(seconds && { seconds }) });
 }
 
 /** The answers of the original and of another network to some of the images. */

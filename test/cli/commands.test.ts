@@ -247,6 +247,7 @@ describe("in a process of its own", () => {
 
   test("SIGINT while tuning: exit 130, the work kept; the same command goes on to the same bytes", async () => {
     const goal = ["--macs", "0.6", "--data", "photos", "--preset", "unit", "--threads", "1", "--finetune", "60"];
+    goal.push("--methods", "svd,channel,spatial");
     const args = ["compress", "model.onnx", "-o", "halted.onnx", ...goal];
     let sent = false;
     const onStderr = (text: string, child: ChildProcess) => {
