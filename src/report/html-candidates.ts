@@ -76,11 +76,10 @@ function chosenSeries(points: readonly ChartPoint[], lines: readonly ChartSeries
   return { name: "chosen", style: CHOSEN_STYLE, joined: false, points: points.map((point) => ({ ...point, range })) };
 }
 
-/** Of small numbers only the powers of ten are told. */
+/** As 0.02 and 2e−4; marks of an axis have one digit or two. */
 function short(value: number): string {
-  if (value === 0 || value >= 0.01) return String(Number(digits(value)));
-  const power = Math.log10(value);
-  return Math.abs(power - Math.round(power)) < 1e-6 ? `1e−${-Math.round(power)}` : "";
+  if (value === 0 || value >= 0.001) return String(Number(digits(value)));
+  return Number(value.toPrecision(2)).toExponential().replace("-", "−");
 }
 
 /** Those than which no other has both less of x and no more of y; by rising x. */

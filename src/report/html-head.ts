@@ -23,8 +23,9 @@ export function factsOf(report: CompressReport): readonly PageFact[] {
 
 function speedFact({ latency }: CompressReport): PageFact {
   const { before_ms, after_ms, speedup, ci95, decided } = latency;
-  const told = `${milliseconds(before_ms)} → ${milliseconds(after_ms)}, ${interval(ci95, digits)}`;
-  return { value: `${digits(speedup)}×`, label: decided ? `as fast: ${told}` : `no difference in speed: ${told}` };
+  const medians = `medians ${milliseconds(before_ms)} → ${milliseconds(after_ms)}`;
+  const what = decided ? "as fast, run by run in turn" : "no difference in speed";
+  return { value: `${digits(speedup)}×`, label: `${what}: ${interval(ci95, digits)}; ${medians}` };
 }
 
 function answersFact({ accuracy: top1, agreement, agreement_ci95, output_error }: CompressReport): readonly PageFact[] {

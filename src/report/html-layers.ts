@@ -37,10 +37,13 @@ async function layerHtml(report: LayerReport, details: LayerDetails, most: numbe
   return `<details class="layer ${kind}">\n<summary class="line">${line}</summary>\n${inside.join("\n")}\n</details>`;
 }
 
+/** What PyTorch's exporter ends every name with, which tells nothing in a list. */
+const EXPORTED = /(?<=.)\/(Conv|Gemm|MatMul)$/;
+
 function lineHtml(report: LayerReport, details: LayerDetails, most: number): string {
   const { name, shape, method, rank, macs_before, macs_after } = report;
   const cells = [
-    `<b title="${quoted(printable(name))}">${escaped(shortName(name, 26))}</b>`,
+    `<b title="${quoted(printable(name))}">${escaped(shortName(name.replace(EXPORTED, ""), 24))}</b>`,
     shape.join("×"),
     `${barHtml(macs_before, macs_after, most)}${macsText(macs_before, macs_after)}`,
     timesText(report, details),
@@ -88,7 +91,8 @@ export function whyLeft({ reason }: LayerReport, { ms, candidates }: LayerDetail
 }
 
 function factsHtml(report: LayerReport): string {
-  const { method, rank, macs_before, macs_after, params_before, params_after, error, error_refit, tuning } = report;
+  const { name, method, rank, macs_before, macs_after, params_before, params_after, error, error_refit, tuning } =
+    report;
   const tuned =
     tuning === null
       ? null
@@ -96,12 +100,13 @@ function factsHtml(report: LayerReport): string {
         ? "not needed"
         : `${digits(tuning.epochs)} epochs, loss ${digits(tuning.loss_before ?? 0)} → ${digits(tuning.loss_after ?? 0)}`;
   return pairsHtml([
+    ["name", printable(name)],
     ["method", method],
     ["rank", namedRank(method, rank)],
     ["fewer MACs", `${digits(macs_before / Math.max(1, macs_after))}×`],
     ["parameters", `${count(params_before)} → ${count(params_after)}`],
     ["relative error, expected", error === null ? null : digits(error)],
-    ["left after the refit, with all before it", error_refit === null ? null : digits(error_refit)],
+    ["error after the refit", error_refit === null ? null : digits(error_refit)],
     ["tuning above", tuned],
     ["how", printable(report.reason)],
   ]);

@@ -92,7 +92,9 @@ function between(
 }
 
 function stageDetails(node: Node, { constant, shapes }: Network): StageDetails {
-  const weight = WEIGHTED.has(node.op) ? (constant.get(node.inputs[1] ?? "")?.dims ?? null) : null;
+  // A product may have its weight on the left.
+  const [left, right] = node.inputs.map((name) => constant.get(name)?.dims);
+  const weight = (WEIGHTED.has(node.op) ? (right ?? left) : null) ?? null;
   const group = node.op === "Conv" ? intAttribute(node, "group", 1) : 1;
   const shape = shapes.get(node.outputs[0] ?? "")?.shape?.slice(1);
   return {
@@ -100,7 +102,7 @@ function stageDetails(node: Node, { constant, shapes }: Network): StageDetails {
     inputs: node.inputs.filter((name) => name !== "" && !constant.has(name)),
     outputs: node.outputs,
     weight,
-    channels: weight === null ? null : channelsOf(node, weight, group),
+    channels: weight === null ? null : channelsOf(node, weight, group, right === undefined),
     group,
     strides: node.op === "Conv" ? intsAttribute(node, "strides", [1, 1]) : [],
     dilations: node.op === "Conv" ? intsAttribute(node, "dilations", [1, 1]) : [],
@@ -111,8 +113,9 @@ function stageDetails(node: Node, { constant, shapes }: Network): StageDetails {
 
 const WEIGHTED: ReadonlySet<string> = new Set(["Conv", "Gemm", "MatMul"]);
 
-function channelsOf(node: Node, weight: readonly number[], group: number): readonly [number, number] {
+function channelsOf(node: Node, weight: readonly number[], group: number, left: boolean): readonly [number, number] {
   const [a = 0, b = 0] = weight;
   if (node.op === "Conv") return [b * group, a];
+  if (left) return [b, a];
   return node.op === "Gemm" && intAttribute(node, "transB", 0) === 1 ? [b, a] : [a, b];
 }

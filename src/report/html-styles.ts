@@ -6,7 +6,7 @@ export const CHOSEN_STYLE = 19;
 
 export const REPORT_STYLES = `.facts { grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); }
 .layers { margin: 1.25rem 0; font-size: 0.8438rem; }
-.line { display: grid; grid-template-columns: 11rem 7rem minmax(9rem, 1.2fr) 11rem minmax(11rem, 1.5fr); gap: 0 0.9rem;
+.line { display: grid; grid-template-columns: 11.75rem 7rem minmax(9rem, 1.2fr) 11rem minmax(11rem, 1.5fr); gap: 0 0.9rem;
   align-items: center; padding: 0.4rem 0.5rem 0.4rem 1.4rem; max-width: none; color: var(--text); line-height: 1.35; }
 .line > span { min-width: 0; overflow-wrap: anywhere; }
 .line.head { color: var(--quiet); font-weight: 600; font-size: 0.8125rem; border-bottom: 1px solid var(--line); }

@@ -55,12 +55,8 @@ export async function trialsFigure(report: CompressReport): Promise<PageFigure |
 /** Networks measured on images that had no part in the choice; the last that was kept is the result itself. */
 const refused = (trials: readonly TrialReport[]) => trials.filter(({ proof, kept }) => proof && !kept);
 
-function resultPoint({
-  accuracy,
-  agreement,
-  agreement_ci95,
-  latency: { after_ms: x },
-}: CompressReport): ChartPoint | null {
+function resultPoint({ accuracy, agreement, agreement_ci95, latency }: CompressReport): ChartPoint | null {
+  const x = latency.before_ms / latency.speedup;
   if (accuracy !== null) return { x, y: accuracy.drop, range: accuracy.ci95 };
   if (agreement === null) return null;
   const lost = (share: number) => 100 * (1 - share);
