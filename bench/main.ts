@@ -4,6 +4,7 @@ import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import { firstLayerBench } from "./first-layer.ts";
 import { formsBench } from "./forms.ts";
+import { predictBench } from "./predict.ts";
 import type { BenchResult } from "./result.ts";
 import { trainBench } from "./train.ts";
 import { weightGradientBench } from "./weight-gradient.ts";
@@ -14,7 +15,11 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       about: "time and memory to factor every layer of a VGG-16-shaped network, against NumPy's SVD",
       run: factor,
     },
-    compress: { about: "drop and speed-up on the shared CIFAR-10 models (needs ../shared)", run: compressBench },
+    compress: {
+      about: "drop and speed-up, and against other methods at equal speed, on the shared networks (needs ../shared)",
+      run: compressBench,
+    },
+    predict: { about: "a plan's time foretold against measured (needs ../shared)", run: predictBench },
     "weight-gradient": { about: "ways to the weight gradient of a convolution, in turn", run: weightGradientBench },
     "first-layer": {
       about: "the lowerings of a monochromatic first layer, against the original",

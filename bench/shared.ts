@@ -5,8 +5,12 @@ import { existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Dataset } from "../src/data/dataset.ts";
 
 const shared = process.env.LOWRANK_SHARED ?? fileURLToPath(new URL("../../shared", import.meta.url));
+
+/** How the shared models want their images. */
+export const PREPROCESS = { preset: "imagenet", size: "32" };
 
 /** Path of a shared model; stops the benchmark where there is none. */
 export function sharedModel(name: string): string {
@@ -15,14 +19,17 @@ export function sharedModel(name: string): string {
 
 /** Unpacks CIFAR-10 as JPEG (folders of classes) once and gives the folder that holds train/ and test/. */
 export function cifar10(): string {
-  const archive = need(join(shared, "data", "cifar10-jpeg.tar.gz"));
   const known = process.env.LOWRANK_CIFAR10;
   if (known !== undefined) return need(known);
+  const archive = need(join(shared, "data", "cifar10-jpeg.tar.gz"));
   const folder = mkdtempSync(join(tmpdir(), "lowrank-cifar10-"));
   execFileSync("tar", ["xzf", archive, "-C", folder]);
   const [only] = readdirSync(folder);
   return existsSync(join(folder, "test")) ? folder : join(folder, only ?? "");
 }
+
+/** The same images without their labels. */
+export const unlabelled = (data: Dataset): Dataset => ({ ...data, classes: null, labels: null });
 
 function need(path: string): string {
   if (existsSync(path)) return path;

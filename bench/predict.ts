@@ -1,0 +1,106 @@
+// How well a plan's time is foretold: the search adds up the times of layers and candidates, each timed by itself, and takes the rest
+// of the network to last as long as it did. Plans of falling time for the shared CIFAR-10 networks are carried out, and each
+// network is timed in turn with the original. Beside it, what MACs alone would have foretold.
+
+import { join } from "node:path";
+import { methodsNamed } from "../src/approximate/methods.ts";
+import type { Dataset } from "../src/data/dataset.ts";
+import { compareLatency, openDataset, readModelFile } from "../src/index.ts";
+import { withLinalg } from "../src/linalg/products.ts";
+import { carryOut, timingOf, type Work } from "../src/pipeline/carry-out.ts";
+import { chooseImages } from "../src/pipeline/images.ts";
+import type { CompressOptions } from "../src/pipeline/options.ts";
+import { prepare } from "../src/pipeline/prepare.ts";
+import { search } from "../src/pipeline/search.ts";
+import { choosePlan, type Expected, present } from "../src/search/plan.ts";
+import { scoreLayers } from "../src/search/score.ts";
+import type { BenchResult } from "./result.ts";
+import { cifar10, PREPROCESS, sharedModel, unlabelled } from "./shared.ts";
+
+const NETWORKS = ["resnet20-cifar10", "paper-cifar10"];
+
+/** Shares of the time of all layers. */
+const SHARES = [0.8, 0.65, 0.5, 0.4, 0.3, 0.2];
+
+const IMAGES = 512;
+const SECONDS = 6;
+
+interface Foretold {
+  readonly network: string;
+  /** Of the whole original, as the search measured it, and of the plan's network. */
+  readonly ms_before: number;
+  readonly ms_foretold: number;
+  readonly ms_measured: number;
+  /** Times as fast as the original. */
+  readonly foretold: number;
+  readonly measured: number;
+  readonly measured_ci95: readonly [number, number];
+  /** Of the MACs: what they would have foretold. */
+  readonly fewer_macs: number;
+}
+
+/** Arguments: shares of the time of all layers, by default 0.8, 0.65, 0.5, 0.4, 0.3, 0.2. */
+export async function predictBench(args: readonly string[]): Promise<BenchResult> {
+  const shares = args.length === 0 ? SHARES : args.map(Number);
+  const train = unlabelled(await openDataset(join(cifar10(), "train")));
+  const detail: Foretold[] = [];
+  for (const name of NETWORKS) detail.push(...(await foretell(name, train, shares)));
+  process.stderr.write("\r\x1b[K");
+  // The network's time against the time foretold.
+  const errorOf = (speedup: (one: Foretold) => number) =>
+    detail.reduce((sum, one) => sum + Math.abs(one.measured / speedup(one) - 1), 0) / detail.length;
+  const ours = errorOf((one) => one.foretold);
+  const peer = errorOf((one) => one.fewer_macs);
+  const sides = { ours, peer, peer_name: "MACs taken for time", peer_version: null, ratio: peer / ours };
+  return { name: "predict", unit: "mean relative error of a plan's time", ...sides, detail };
+}
+
+async function foretell(name: string, data: Dataset, shares: readonly number[]): Promise<readonly Foretold[]> {
+  const options: CompressOptions = {
+    data,
+    images: IMAGES,
+    speed: 1,
+    threads: 1,
+    seconds: SECONDS,
+    preprocess: PREPROCESS,
+    onProgress: ({ phase, done, total }) => process.stderr.write(`\r${name} ${phase} ${done}/${total}\x1b[K`),
+  };
+  const prepared = prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
+  const images = await chooseImages(prepared, options);
+  return withLinalg({}, async (la) => {
+    const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;
+    const { model, layers } = prepared;
+    const scored = await scoreLayers(la, model, layers, images.calibration, how, options);
+    const score = () => Promise.reject(new Error("without tuning no layer is taken apart anew"));
+    const work: Work = { la, prepared, images: { ...images, measured: null }, scored, score, options, session: {} };
+    const { pool } = await search(work);
+    const timing = timingOf(prepared, options);
+    const [whole] = await compareLatency([{ name, model: prepared.original }], { ...timing, seconds: 1 });
+    const plans = shares.flatMap((share) => choosePlan(pool, { ms: share * present(pool).ms }) ?? []);
+    const found: Foretold[] = [];
+    for (const plan of plans) found.push(await carriedOut(work, name, plan, whole!.median_ms, present(pool)));
+    return found;
+  });
+}
+
+async function carriedOut(
+  work: Work,
+  network: string,
+  { plan, ms, macs }: Expected,
+  whole: number,
+  before: { ms: number; macs: number },
+): Promise<Foretold> {
+  const { measured } = await carryOut(work, plan);
+  const { median_ms, ratio_to_first } = measured.latency[1]!;
+  const foretold = whole - before.ms + ms;
+  return {
+    network,
+    ms_before: whole,
+    ms_foretold: foretold,
+    ms_measured: median_ms,
+    foretold: whole / foretold,
+    measured: ratio_to_first.speedup,
+    measured_ci95: ratio_to_first.ci95,
+    fewer_macs: before.macs / macs,
+  };
+}
