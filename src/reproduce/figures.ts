@@ -220,7 +220,7 @@ function cascadeSentence({ stages, layers }: Results, target: number): string {
   };
   const [tuned, plain] = [reach(true), reach(false)];
   const told = ({ own, carried }: { own: readonly Stage[]; carried: number }) => {
-    if (carried === own.length) return `all ${plural(own.length, "layer")}`;
+    if (carried === own.length) return carried === 1 ? "the one layer" : `all ${carried} layers`;
     return carried === 0 ? "no layer" : `${carried} of ${own.length} (up to ${own[carried - 1]!.links.at(-1)!.layer})`;
   };
   const last = (tuned.own.length > 0 ? tuned : plain).own.at(-1);

@@ -90,8 +90,10 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 /** The sections, in the paper's order. */
 function partsOf(results: Results): readonly Part[] {
   const { layers } = results;
-  const curves = (role: LayerResults["role"]) => {
-    const one = layers.find((each) => each.role === role);
+  const [first, second] = (["first", "second"] as const).map((role) => layers.find((one) => one.role === role));
+  const titled = (title: string, one: LayerResults | undefined) =>
+    one === undefined ? title : `${title}, ${one.layer.name}`;
+  const curves = (one: LayerResults | undefined) => {
     const methods = new Set(one?.curves.map(({ method }) => method));
     return one === undefined ? [] : [...methods].map((method) => curveFigure(results, one, method));
   };
@@ -109,20 +111,20 @@ function partsOf(results: Results): readonly Part[] {
       ],
     },
     {
-      ...{ id: "first", title: "The first convolution" },
+      ...{ id: "first", title: titled("The first convolution", first) },
       paragraphs: [
         "Accuracy against compression, under each metric, before and after tuning what stands above the layer.",
       ],
-      figures: curves("first"),
+      figures: curves(first),
       tables: [{ table: curveTable(results, "first"), folded: true }],
     },
     {
-      ...{ id: "second", title: "The second convolution" },
+      ...{ id: "second", title: titled("The second convolution", second) },
       paragraphs: [
         "The same for the second convolution. Where a method has several numbers to choose, each point is the choice with the " +
           "least error under the covariance metric among those that take at least so many times fewer MACs.",
       ],
-      figures: [clusterFigure(results), ...curves("second")],
+      figures: [clusterFigure(results), ...curves(second)],
       tables: [{ table: curveTable(results, "second"), folded: true }],
     },
     {
@@ -183,7 +185,7 @@ function factsOf({ layers, stages }: Results): readonly PageFact[] {
   }
   const whole = stages.filter(({ accuracy: { drop }, speeds }) => drop <= ENOUGH && speeds.length > 0).at(-1);
   const speed = whole && Math.max(...whole.speeds.map(({ speedup }) => speedup));
-  if (whole !== undefined && speed !== undefined) {
+  if (whole !== undefined && speed !== undefined && speed > 1) {
     const lost = `${Math.max(0, whole.accuracy.drop).toFixed(2)} points lost`;
     facts.push({
       value: times(speed),
