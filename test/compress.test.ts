@@ -115,6 +115,7 @@ test.each([
   [{ plan: '{"layers":{"conv1":{"method":"channel","rank":1}}}' }, "tiny"],
   [{ plan: '{"layers":{"conv2":{"method":"channel","rank":"vbmf"}}}' }, "vbmf"],
   [{ plan: '{"layers":{"conv2":{"method":"tucker2","rank":[4]}}}' }, "2 numbers"],
+  [{ plan: '{"layers":{"conv2":{"method":"channel","rank":4,"form":"split2+dense"}}}' }, "does not fit"],
   [{ macs: undefined }, "--macs"],
   [{ macs: undefined, speed: 0.5 }, "speed"],
   [{ macs: undefined, maxDrop: -1 }, "maxDrop"],

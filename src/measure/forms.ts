@@ -92,7 +92,7 @@ export function partModel(
 }
 
 /** Where a layer begins: after the Gather that it began with, where that has been folded into what comes before. */
-function startOf(changed: Model, model: Model, { input }: LayerPart): string {
+export function startOf(changed: Model, model: Model, { input }: LayerPart): string {
   const { graph } = changed;
   const there = producers(graph).has(input) || graph.inputs.some(({ name }) => name === input);
   if (there) return input;

@@ -2,12 +2,13 @@
 // runtime makes part of it, in turn, at its real input size.
 
 import type { Layer } from "../analyze/layers.ts";
+import { valueInfo } from "../graph/build.ts";
 import { consumers, extract, producers } from "../graph/edit.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { bareChain } from "../rewrite/sink-concats.ts";
-import { meansOf } from "./forms.ts";
+import { meansOf, startOf } from "./forms.ts";
 import { compareLatency, type LatencyOptions } from "./latency.ts";
 
 /** Median milliseconds for one batch. */
@@ -25,9 +26,14 @@ export interface LayerTimesOptions extends Pick<LatencyOptions, "threads" | "pro
 const SECONDS = 0.25;
 const SECONDS_IN_ALL = 10;
 
-/** @returns times by layer name; layers whose input has no known size are left out */
+/**
+ * @param canonical `after` before its layers were lowered, where each stands as replaceLayer has put it
+ * @returns times by layer name; layers whose input has no known size are left out, as are those whose beginning or end has become
+ *   part of other layers
+ */
 export async function timeLayers(
   before: Model,
+  canonical: Model,
   after: Model,
   layers: readonly Layer[],
   options: LayerTimesOptions,
@@ -42,12 +48,12 @@ export async function timeLayers(
     control.onProgress?.({ phase: "timing layers", done, total: layers.length, note: layer.name });
     const value = shapes.get(layer.input);
     const end = commonEnd(before, after, layer.output);
-    const here = producers(after.graph).has(layer.input) || after.graph.inputs.some(({ name }) => name === layer.input);
+    const start = startOf(after, canonical, layer);
+    const here = producers(after.graph).has(start) || after.graph.inputs.some(({ name }) => name === start);
     if (!value?.shape?.every((dim) => typeof dim === "number") || end === null || !here) continue;
-    const input = { name: layer.input, type: value.type ?? "float32", shape: value.shape };
     const rank = shapes.get(end)?.shape?.length;
     const pair = [before, after].map((model, index) => {
-      const cut = extract(model, [input], [end]);
+      const cut = extract(model, [valueInfo(index === 0 ? layer.input : start, value.type, value.shape)], [end]);
       return { name: `${layer.name}, ${index === 0 ? "before" : "after"}`, model: rank === 4 ? meansOf(cut) : cut };
     });
     const [original, replaced] = await compareLatency(pair, { ...timing, seconds });

@@ -63,7 +63,12 @@ export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
   const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
   const { model, plan: formed } = await lower(work, canonical.model, plan);
   const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.input, formed));
-  return { plan: formed, built: { ...canonical, model }, written, measured: await measure(work, plan, written.model) };
+  return {
+    plan: formed,
+    built: { ...canonical, model },
+    written,
+    measured: await measure(work, plan, canonical.model, written.model),
+  };
 }
 
 /**
@@ -140,12 +145,17 @@ export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: 
   return { threads, provider, inputShapes: imageShape(input, input.batch ?? batch) };
 }
 
-async function measure({ prepared, images, options }: Work, plan: Plan, written: Model): Promise<Measured> {
+async function measure(
+  { prepared, images, options }: Work,
+  plan: Plan,
+  canonical: Model,
+  written: Model,
+): Promise<Measured> {
   const { model, layers } = prepared;
   const timing = timingOf(prepared, options);
   const latency = await measureLatency(prepared, written, options);
   const replaced = layers.filter((layer) => plan.has(layer.name));
-  const layerTimes = await timeLayers(model, written, replaced, timing, options);
+  const layerTimes = await timeLayers(model, canonical, written, replaced, timing, options);
   const { measured } = images;
   const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
   return { latency, layerTimes, evaluation };

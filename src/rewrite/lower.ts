@@ -6,6 +6,7 @@
 //   splitN     N convolutions on N parts of the channels; straight from a 1x1 before it, if that reads few channels
 // Ensures the same outputs up to rounding, and that the layer's input and output keep their names.
 
+import type { StageShape } from "../approximate/method.ts";
 import { LowrankError } from "../errors.ts";
 import { int, intAttribute, intsAttribute, node as makeNode, nodeError } from "../graph/build.ts";
 import { constants, freshName, producers, prune, type Replacement, replaceNodes } from "../graph/edit.ts";
@@ -25,15 +26,18 @@ export interface FormOptions {
   readonly zeros?: boolean;
 }
 
-/** A convolution of the layer. */
-interface Stage {
-  readonly node: Node;
-  readonly weight: Tensor;
-  readonly bias: Tensor | null;
+interface StageSizes {
   readonly group: number;
   /** Output and input channels a group. */
   readonly outputs: number;
   readonly inputs: number;
+}
+
+/** A convolution of the layer. */
+interface Stage extends StageSizes {
+  readonly node: Node;
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
 }
 
 /** More copies than this are never worth their memory traffic. */
@@ -89,6 +93,18 @@ function fullSplit(group: number, outputs: number): number | null {
   return null;
 }
 
+/** Null for a form that stages of these shapes can take, else what is wrong with it. */
+export function invalidForm(form: string, shapes: readonly Pick<StageShape, "dims" | "group">[]): string | null {
+  const sizes = shapes.map(({ dims, group }) => ({ group, outputs: dims[0] / group, inputs: dims[1] }));
+  return whyUnfit(form, sizes);
+}
+
+function whyUnfit(form: string, stages: readonly StageSizes[]): string | null {
+  const words = form.split("+");
+  if (words.length === stages.length && stages.every((stage, i) => fits(stage, words[i]!))) return null;
+  return `form ${JSON.stringify(form)} does not fit: the layer has ${stages.length} convolutions: ${stages.map(describe).join("; ")}`;
+}
+
 /**
  * The model with a layer in another form.
  * @param part must stand as replaceLayer has put it
@@ -96,12 +112,9 @@ function fullSplit(group: number, outputs: number): number | null {
  */
 export function applyForm(model: Model, part: LayerPart, form: string): Model {
   const stages = layerStages(model.graph, part);
+  const wrong = whyUnfit(form, stages);
+  if (wrong !== null) throw new LowrankError("bad-option", wrong, { layer: part.output });
   const words = form.split("+");
-  const wrong = words.length === stages.length ? stages.findIndex((stage, i) => !fits(stage, words[i]!)) : 0;
-  if (wrong >= 0) {
-    const has = `the layer that makes ${part.output} has ${stages.length} convolutions: ${stages.map(describe).join("; ")}`;
-    throw new LowrankError("bad-option", `form ${JSON.stringify(form)} does not fit: ${has}`, { layer: part.output });
-  }
   const scope: Scope = { model, shapes: inferShapes(model), fresh: freshName(model.graph) };
   const replacements = new Map<Node, Replacement>();
   stages.forEach((stage, i) => {
@@ -117,14 +130,14 @@ export function applyForm(model: Model, part: LayerPart, form: string): Model {
 
 const partsOf = (word: string): number => Number(/^split([1-9]\d*)$/.exec(word)?.[1] ?? 0);
 
-function fits({ group, inputs, outputs }: Stage, word: string): boolean {
+function fits({ group, inputs, outputs }: StageSizes, word: string): boolean {
   if (word === "dense") return true;
   if (word === "grouped") return group > 1;
   if (word === "repeated") return group > 1 && inputs === 1 && outputs > 1;
   return partsOf(word) > 1 && group % partsOf(word) === 0;
 }
 
-const describe = ({ group, inputs, outputs }: Stage): string =>
+const describe = ({ group, inputs, outputs }: StageSizes): string =>
   group === 1 ? "one without groups" : `one of ${group} groups, ${inputs} to ${outputs} channels each`;
 
 /** The convolutions between the layer's input and output, in order. */

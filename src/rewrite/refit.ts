@@ -12,8 +12,8 @@ import { advance, makerOf, type Passage, run, startPassage, type Visit } from ".
 import { patchSize, type Rows, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
 import type { Model, Node } from "../graph/model.ts";
 import { floats } from "../graph/tensor.ts";
-import { columnsOf, type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
-import { type Linalg, matmul } from "../linalg/products.ts";
+import { columnsOf, type Matrix, rowsOf, transpose } from "../linalg/matrix.ts";
+import { type Linalg, matmul, subtractProduct } from "../linalg/products.ts";
 import { ridge } from "../linalg/solve.ts";
 import type { Control } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -63,13 +63,12 @@ export async function refit(
 ): Promise<Refitted> {
   const { train, validation, passages } = await gather(la, original, layer, replaced, through, seed, control);
   const start = startingPoint(replaced, layer);
-  const how = { centred: replaced.bias !== null, groups: replaced.group };
+  const centred = replaced.bias !== null;
   const before = await errorOf(la, validation, start);
   const scale = Math.sqrt(centredEnergy(validation)) || 1;
   let best = { lambda: null as number | null, error: before };
-  for (const lambda of train.count > 0 ? LAMBDAS : []) {
-    const solved = await solve(la, train, start.factor, lambda, how);
-    const error = await errorOf(la, validation, solved);
+  for (const lambda of train[0]!.count > 0 ? LAMBDAS : []) {
+    const error = await errorOf(la, validation, await solve(la, train, start, lambda, centred));
     if (error < best.error) best = { lambda, error };
   }
   const report = {
@@ -79,38 +78,34 @@ export async function refit(
     passages,
   };
   if (best.lambda === null) return { model: replaced.model, ...report };
-  const both = addMoments(train, validation);
-  const { factor, bias } = await solve(la, both, start.factor, best.lambda, how);
-  const weight = weightOf(factor, replaced.group);
-  return {
-    model: setFactor(replaced.model, replaced, weight, how.centred ? Float32Array.from(bias) : null),
-    ...report,
-  };
+  const both = train.map((sums, g) => addMoments(sums, validation[g]!));
+  const solved = await solve(la, both, start, best.lambda, centred);
+  const bias = centred ? Float32Array.from(solved.flatMap((group) => [...group.bias])) : null;
+  return { model: setFactor(replaced.model, replaced, weightOf(solved), bias), ...report };
 }
 
-/** X0 (D x F, block-diagonal) and b0 (F) as they stand in the model, in the order of the last stage. */
-function startingPoint(replaced: Replaced, layer: Layer): Solution {
-  const { initializers } = replaced.model.graph;
-  const tensor = initializers.get(replaced.weight)!;
-  const values = floats(tensor);
-  const { F } = layer.shape;
-  const size = patchSize(replaced.reader);
-  const factor = matrix(size, F);
-  const [own, outputs] = [size / replaced.group, F / replaced.group];
-  const transposed = replaced.reader.op === "MatMul";
-  for (let f = 0; f < F; f++) {
-    const first = Math.floor(f / outputs) * own;
-    for (let d = 0; d < own; d++) {
-      factor.data[(first + d) * F + f] = transposed ? values[d * F + f]! : values[f * own + d]!;
-    }
-  }
-  const bias =
-    replaced.bias === null ? new Float64Array(F) : Float64Array.from(floats(initializers.get(replaced.bias)!));
-  return { factor, bias };
+/** What one group of the last stage multiplies its D features with and adds, for F outputs. */
+interface Solution {
+  /** X, D x F. */
+  readonly factor: Matrix;
+  readonly bias: Float64Array;
+}
+
+/** X0 and b0 of each group as they stand in the model, in the order of the last stage. */
+function startingPoint({ model, group, weight, bias, reader }: Replaced, layer: Layer): readonly Solution[] {
+  const { initializers } = model.graph;
+  const [D, F] = [patchSize(reader) / group, layer.shape.F / group];
+  const tensor = initializers.get(weight)!;
+  const whole = { rows: group * F, cols: D, data: Float64Array.from(floats(tensor)) };
+  const biases = bias === null ? new Float64Array(group * F) : Float64Array.from(floats(initializers.get(bias)!));
+  return Array.from({ length: group }, (_, g) => ({
+    factor: reader.op === "MatMul" ? { ...whole, rows: D, cols: F } : transpose(rowsOf(whole, g * F, (g + 1) * F)),
+    bias: biases.subarray(g * F, (g + 1) * F),
+  }));
 }
 
 /**
- * The sums of features and targets, and the passages moved on: through the original past the layer, and through the network so far
+ * The sums of features and targets of each group, and the passages moved on: through the original past the layer, and through the network so far
  * up to the last stage, whose weight is about to change.
  */
 async function gather(
@@ -121,11 +116,12 @@ async function gather(
   { target, current }: Passages,
   seed: number,
   control: Control,
-): Promise<{ train: PairMoments; validation: PairMoments; passages: Passages }> {
+): Promise<{ train: readonly PairMoments[]; validation: readonly PairMoments[]; passages: Passages }> {
   const { F } = layer.shape;
+  const { group } = replaced;
   const size = patchSize(replaced.reader);
-  const train = emptyPairMoments(size, F);
-  const validation = emptyPairMoments(size, F);
+  const empty = () => Array.from({ length: group }, () => emptyPairMoments(size / group, F / group));
+  const [train, validation] = [empty(), empty()];
   const perImage = Math.ceil(Math.max(20_000, 10 * size) / target.calibration.count);
   const outputs: Rows[] = [];
   const chosen = (indices: Int32Array, first: number, validating: boolean) =>
@@ -151,7 +147,9 @@ async function gather(
   const addFeatures: Visit = async (found, indices) => {
     for (const [validating, moments] of [train, validation].entries()) {
       const rows = readPatches(found[replaced.features]!, replaced.reader, chosen(indices, ordinal, validating === 1));
-      await addPairs(la, moments, rows, outputs.shift()!);
+      const targets = outputs.shift()!;
+      for (const [g, sums] of moments.entries())
+        await addPairs(la, sums, share(rows, g, group), share(targets, g, group));
     }
     ordinal += indices.length;
   };
@@ -164,6 +162,10 @@ function lastStage({ model, weight }: Replaced): Node {
   return model.graph.nodes.find(({ inputs }) => inputs.includes(weight))!;
 }
 
+/** The columns that belong to one of the groups. */
+const share = (rows: Rows, g: number, groups: number): Rows =>
+  columnsOf(rows, (g * rows.cols) / groups, ((g + 1) * rows.cols) / groups);
+
 /** Rows of the layer's outputs in the order of the last stage's. */
 function toStage(rows: Rows, order: Int32Array | null): Rows {
   if (order === null) return rows;
@@ -174,69 +176,35 @@ function toStage(rows: Rows, order: Int32Array | null): Rows {
   return { ...rows, data };
 }
 
-interface How {
-  /** Whether there is a bias to take the mean. */
-  readonly centred: boolean;
-  readonly groups: number;
-}
-
-interface Solution {
-  /** X, D x F. */
-  readonly factor: Matrix;
-  readonly bias: Float64Array;
-}
-
 /** X = X0 + (G + lambda mean(diag G) I)^-1 (B - G X0), group by group, with G, B centred where there is a bias. */
 async function solve(
   la: Linalg,
-  sums: PairMoments,
-  start: Matrix,
+  sums: readonly PairMoments[],
+  start: readonly Solution[],
   lambda: number,
-  { centred, groups }: How,
-): Promise<Solution> {
-  const factor = Number.isFinite(lambda) ? await nearest(la, sums, start, lambda, { centred, groups }) : start;
-  const F = start.cols;
-  const bias = new Float64Array(F);
-  if (centred) {
-    for (let f = 0; f < F; f++) {
-      let fitted = 0;
-      for (let d = 0; d < start.rows; d++) fitted += factor.data[d * F + f]! * sums.sum[d]!;
-      bias[f] = (sums.targetSum[f]! - fitted) / sums.count;
-    }
+  centred: boolean,
+): Promise<readonly Solution[]> {
+  const solved: Solution[] = [];
+  for (const [g, { factor: from }] of start.entries()) {
+    const own = sums[g]!;
+    const factor = Number.isFinite(lambda) ? await nearest(la, own, from, lambda, centred) : from;
+    solved.push({ factor, bias: centred ? await biasOf(la, own, factor) : new Float64Array(factor.cols) });
   }
-  return { factor, bias };
+  return solved;
 }
 
-async function nearest(
-  la: Linalg,
-  sums: PairMoments,
-  start: Matrix,
-  lambda: number,
-  { centred, groups }: How,
-): Promise<Matrix> {
+async function nearest(la: Linalg, sums: PairMoments, from: Matrix, lambda: number, centred: boolean): Promise<Matrix> {
   const { gram, cross } = centred ? centre(sums) : { gram: sums.square, cross: sums.cross };
-  const out = matrix(start.rows, start.cols);
-  const [own, outputs] = [start.rows / groups, start.cols / groups];
-  for (let g = 0; g < groups; g++) {
-    const rows = [g * own, (g + 1) * own] as const;
-    const columns = [g * outputs, (g + 1) * outputs] as const;
-    const [square, target, from] = [block(gram, rows, rows), block(cross, rows, columns), block(start, rows, columns)];
-    const explained = await matmul(la, square, from);
-    const residual = { ...target, data: target.data.map((value, i) => value - explained.data[i]!) };
-    const change = await ridge(la, square, residual, lambda);
-    for (let i = 0; i < own; i++) {
-      for (let j = 0; j < outputs; j++) {
-        const at = i * outputs + j;
-        out.data[(rows[0] + i) * out.cols + columns[0] + j] = from.data[at]! + change.data[at]!;
-      }
-    }
-  }
-  return out;
+  const residual = await subtractProduct(la, cross, gram, from);
+  const change = await ridge(la, gram, residual, lambda);
+  return { ...from, data: from.data.map((value, i) => value + change.data[i]!) };
 }
 
-/** Rows and columns from..to-1; the matrix itself where that is all of it. */
-const block = (a: Matrix, rows: readonly [number, number], columns: readonly [number, number]): Matrix =>
-  columnsOf(rowsOf(a, ...rows), ...columns);
+/** The mean of y - X'z. */
+async function biasOf(la: Linalg, { sum, targetSum, count }: PairMoments, factor: Matrix): Promise<Float64Array> {
+  const fitted = await matmul(la, { rows: 1, cols: sum.length, data: sum }, factor);
+  return targetSum.map((target, f) => (target - fitted.data[f]!) / count);
+}
 
 /** G - n mu mu' and B - n mu nu', mu and nu the means of z and y. */
 function centre({ square, cross, sum, targetSum, count }: PairMoments): { gram: Matrix; cross: Matrix } {
@@ -252,27 +220,32 @@ function centre({ square, cross, sum, targetSum, count }: PairMoments): { gram: 
 }
 
 /** sum |y - X'z - b|^2 from the sums alone. */
-async function errorOf(la: Linalg, sums: PairMoments, { factor, bias }: Solution): Promise<number> {
-  const { cols: F, data } = factor;
-  const fitted = await matmul(la, sums.square, factor);
-  let error = sums.targetSquare;
-  for (let i = 0; i < data.length; i++) error += data[i]! * (fitted.data[i]! - 2 * sums.cross.data[i]!);
-  const means = await matmul(la, { rows: 1, cols: sums.sum.length, data: sums.sum }, factor);
-  for (let f = 0; f < F; f++) error += bias[f]! * (sums.count * bias[f]! + 2 * means.data[f]! - 2 * sums.targetSum[f]!);
+async function errorOf(la: Linalg, sums: readonly PairMoments[], solutions: readonly Solution[]): Promise<number> {
+  let error = 0;
+  for (const [g, { factor, bias }] of solutions.entries()) {
+    const { square, cross, sum, targetSum, targetSquare, count } = sums[g]!;
+    const { cols: F, data } = factor;
+    const fitted = await matmul(la, square, factor);
+    error += targetSquare;
+    for (let i = 0; i < data.length; i++) error += data[i]! * (fitted.data[i]! - 2 * cross.data[i]!);
+    const means = await matmul(la, { rows: 1, cols: sum.length, data: sum }, factor);
+    for (let f = 0; f < F; f++) error += bias[f]! * (count * bias[f]! + 2 * means.data[f]! - 2 * targetSum[f]!);
+  }
   return Math.max(0, error);
 }
 
-function centredEnergy({ targetSquare, targetSum, count }: PairMoments): number {
-  return Math.max(0, targetSquare - targetSum.reduce((sum, value) => sum + value * value, 0) / Math.max(1, count));
-}
+const centredEnergy = (groups: readonly PairMoments[]): number =>
+  groups.reduce((energy, { targetSquare, targetSum, count }) => {
+    const ofMean = targetSum.reduce((sum, value) => sum + value * value, 0) / Math.max(1, count);
+    return energy + Math.max(0, targetSquare - ofMean);
+  }, 0);
 
-/** [F, D / groups], row-major, of a block-diagonal D x F. */
-function weightOf({ rows, cols, data }: Matrix, groups: number): Float32Array<ArrayBuffer> {
-  const [own, outputs] = [rows / groups, cols / groups];
-  const out = new Float32Array(own * cols);
-  for (let f = 0; f < cols; f++) {
-    const first = Math.floor(f / outputs) * own;
-    for (let d = 0; d < own; d++) out[f * own + d] = data[(first + d) * cols + f]!;
-  }
+/** [F, D / groups] as the last stage has it. */
+function weightOf(groups: readonly Solution[]): Float32Array<ArrayBuffer> {
+  const { rows: own, cols: outputs } = groups[0]!.factor;
+  const out = new Float32Array(own * outputs * groups.length);
+  groups.forEach(({ factor }, g) => {
+    out.set(transpose(factor).data, g * own * outputs);
+  });
   return out;
 }

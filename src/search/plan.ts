@@ -7,6 +7,7 @@ import type { Method, MethodName, Rank } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { LowrankError } from "../errors.ts";
 import type { Linalg } from "../linalg/products.ts";
+import { invalidForm } from "../rewrite/lower.ts";
 import type { Candidate } from "./candidates.ts";
 import { choose, lowestCosts, type Option } from "./choose.ts";
 import type { ScoredLayer } from "./score.ts";
@@ -141,6 +142,8 @@ export async function readPlan(la: Linalg, text: string, layers: readonly Layer[
     if (wrong !== null) throw bad(`${name}: ${method.name}: ${wrong}`);
     const { form } = entry;
     if (form !== undefined && typeof form !== "string") throw bad(`${name}: the form is not a text`);
+    const unfit = form === undefined || layer.op !== "Conv" ? null : invalidForm(form, method.stages(layer, rank));
+    if (unfit !== null) throw bad(`${name}: ${unfit}`);
     plan.set(name, { method: method.name, rank, ...(form !== undefined && { form }) });
   }
   return plan;
