@@ -4,6 +4,7 @@ import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import { firstLayerBench } from "./first-layer.ts";
 import { formsBench } from "./forms.ts";
+import { harmBench } from "./harm.ts";
 import { predictBench } from "./predict.ts";
 import type { BenchResult } from "./result.ts";
 import { trainBench } from "./train.ts";
@@ -20,6 +21,7 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       run: compressBench,
     },
     predict: { about: "a plan's time foretold against measured (needs ../shared)", run: predictBench },
+    harm: { about: "harms read off between ranks against all of them measured (needs ../shared)", run: harmBench },
     "weight-gradient": { about: "ways to the weight gradient of a convolution, in turn", run: weightGradientBench },
     "first-layer": {
       about: "the lowerings of a monochromatic first layer, against the original",

@@ -2,7 +2,7 @@
 // tables. Every measurement is kept in DIR at once, so that a run that was stopped goes on from there.
 
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
-import { arch, availableParallelism, cpus, platform } from "node:os";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
@@ -10,13 +10,13 @@ import { openDataset, writeAtomically } from "#platform";
 import { reason } from "../data/reason.node.ts";
 import { LowrankError } from "../errors.ts";
 import { type Memo, prefixed } from "../memo.ts";
-import { plural } from "../report/format.ts";
 import { DIGITS_PREPROCESS, digitImages } from "../reproduce/digits.ts";
 import { runExperiments } from "../reproduce/run.ts";
 import { makeSite } from "../reproduce/site.ts";
 import { type Images, partImages, prepareSubject } from "../reproduce/subject.ts";
 import { type ReproduceReport, reproduceText } from "../reproduce/summary.ts";
 import { readModel } from "./files.ts";
+import { commandLine, machineText } from "./machine.ts";
 import { fileMemo } from "./memo.ts";
 import { dataNotes } from "./notes.ts";
 import {
@@ -105,12 +105,20 @@ async function reproduce(flags: Flags, watched: (memo: Memo) => Memo, running: R
     ...running,
   });
   const cores = availableParallelism();
-  const machine = `${cpus()[0]?.model.trim() ?? arch()}, ${plural(cores, "core")}, ${platform()}, Node ${process.versions.node}`;
+  const machine = machineText();
   const memo = prefixed(watched(await fileMemo(join(output, POINTS))), VERSION);
   const results = await runExperiments(subject, { memo, cores, machine, ...given, ...running });
   const { costs } = subject;
   const notes = [...subject.notes, ...source.notes];
-  const told = { name: source.name, data: source.data, machine, command: commandOf(flags), seed, costs, notes };
+  const told = {
+    name: source.name,
+    data: source.data,
+    machine,
+    command: commandLine(["reproduce"], flags),
+    seed,
+    costs,
+    notes,
+  };
   const { files, findings } = await makeSite(results, told);
   await writeFiles(output, files, running.signal);
   return {
@@ -189,10 +197,4 @@ async function writeFiles(output: string, files: ReadonlyMap<string, string>, si
       if (!files.has(`${folder}/${name}`)) await rm(join(output, folder, name), { force: true });
     }
   }
-}
-
-/** The command line that makes the same page. */
-function commandOf({ output, json, ...flags }: Flags): string {
-  const given = Object.entries(flags).map(([name, value]) => `--${name} ${value}`);
-  return ["lowrank reproduce", `-o ${output}`, ...given].join(" ");
 }

@@ -17,7 +17,7 @@ export interface LayerTime {
   readonly after: number;
 }
 
-export interface LayerTimesOptions extends Pick<LatencyOptions, "threads" | "provider"> {
+export interface LayerTimesOptions extends Pick<LatencyOptions, "threads" | "provider" | "seconds"> {
   /** Shape of the whole model's input. */
   readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
 }
@@ -39,10 +39,10 @@ export async function timeLayers(
   options: LayerTimesOptions,
   control: Control,
 ): Promise<ReadonlyMap<string, LayerTime>> {
-  const { inputShapes, ...timing } = options;
+  const { inputShapes, seconds: most = SECONDS, ...timing } = options;
   const shapes = inferShapes(before, inputShapes);
   const times = new Map<string, LayerTime>();
-  const seconds = Math.min(SECONDS, SECONDS_IN_ALL / (2 * layers.length));
+  const seconds = Math.min(most, SECONDS_IN_ALL / (2 * layers.length));
   for (const [done, layer] of layers.entries()) {
     checkInterrupted(control);
     control.onProgress?.({ phase: "timing layers", done, total: layers.length, note: layer.name });

@@ -4,8 +4,7 @@ import { encodePng, resizePixels } from "#platform";
 import type { Pixels } from "../data/dataset.ts";
 import { percent, plural, printable } from "./format.ts";
 import type { ChangedAnswers, ChangedImage } from "./html-details.ts";
-import { quoted } from "./html-frame.ts";
-import { escaped } from "./page.ts";
+import { escaped, quoted } from "./page.ts";
 
 /** Pixels of the longer side of a picture in the file at most; smaller ones are shown as large, pixel by pixel. */
 const LARGEST = 128;

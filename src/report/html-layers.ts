@@ -5,8 +5,8 @@ import { METHODS } from "../approximate/methods.ts";
 import { count, digits, plural, printable, shortName } from "./format.ts";
 import { candidatesSvg } from "./html-candidates.ts";
 import type { LayerDetails } from "./html-details.ts";
-import { pairsHtml, quoted } from "./html-frame.ts";
-import { escaped } from "./page.ts";
+import { pairsHtml } from "./html-pairs.ts";
+import { escaped, quoted } from "./page.ts";
 import type { LayerReport } from "./report.ts";
 import { stagesSvg } from "./stages-svg.ts";
 

@@ -13,6 +13,8 @@ export interface Page {
   readonly sections: readonly PageSection[];
   /** How it was made. */
   readonly footer: readonly string[];
+  /** CSS for HTML of the caller's own, after the page's; put in as it is. */
+  readonly styles?: string;
 }
 
 export interface PageFact {
@@ -25,15 +27,17 @@ export interface PageSection {
   readonly id: string;
   readonly title: string;
   readonly paragraphs: readonly string[];
-  readonly parts: readonly (PageFigure | PageTable)[];
+  readonly parts: readonly PagePart[];
 }
+
+export type PagePart = PageFigure | PageTable | PageHtml;
 
 export interface PageFigure {
   readonly kind: "figure";
   readonly id: string;
   /** What it shows, for people who cannot see it. */
   readonly title: string;
-  /** An SVG element; the only text that is put in as it is. */
+  /** An SVG element, put in as it is. */
   readonly svg: string;
   readonly caption: string;
 }
@@ -49,15 +53,20 @@ export interface PageTable {
   readonly folded: boolean;
 }
 
+/** What the page has no kind for. */
+export interface PageHtml {
+  readonly kind: "html";
+  /** Put in as it is. */
+  readonly html: string;
+}
+
 export interface PageColumn {
   readonly title: string;
   readonly align?: "left" | "right";
 }
 
-export function htmlPage({ title, subtitle, facts, paragraphs, sections, footer }: Page): string {
-  const contents = sections.map(
-    (section) => `<li><a href="#${attribute(section.id)}">${escaped(section.title)}</a></li>`,
-  );
+export function htmlPage({ title, subtitle, facts, paragraphs, sections, footer, styles = "" }: Page): string {
+  const contents = sections.map((section) => `<li><a href="#${quoted(section.id)}">${escaped(section.title)}</a></li>`);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -66,7 +75,7 @@ export function htmlPage({ title, subtitle, facts, paragraphs, sections, footer 
 <meta name="color-scheme" content="light dark">
 <title>${escaped(title)}</title>
 <style>
-${STYLES}</style>
+${STYLES}${styles}</style>
 </head>
 <body>
 <header>
@@ -93,16 +102,21 @@ const texts = (paragraphs: readonly string[]): string =>
   paragraphs.map((paragraph) => `<p>${escaped(paragraph)}</p>`).join("\n");
 
 function sectionHtml({ id, title, paragraphs, parts }: PageSection): string {
-  const inside = parts.map((part) => (part.kind === "figure" ? figureHtml(part) : tableHtml(part)));
-  return `<section id="${attribute(id)}">
+  const inside = parts.map(partHtml);
+  return `<section id="${quoted(id)}">
 <h2>${escaped(title)}</h2>
 ${[texts(paragraphs), ...inside].filter((part) => part !== "").join("\n")}
 </section>`;
 }
 
+function partHtml(part: PagePart): string {
+  if (part.kind === "html") return part.html;
+  return part.kind === "figure" ? figureHtml(part) : tableHtml(part);
+}
+
 function figureHtml({ id, title, svg, caption }: PageFigure): string {
-  const drawing = svg.replace(/^<svg /, `<svg role="img" aria-label="${attribute(title)}" `);
-  return `<figure id="${attribute(id)}">
+  const drawing = svg.replace(/^<svg /, `<svg role="img" aria-label="${quoted(title)}" `);
+  return `<figure id="${quoted(id)}">
 <div class="wide">${drawing}</div>
 <figcaption><b>${escaped(title)}.</b> ${escaped(caption)}</figcaption>
 </figure>`;
@@ -120,8 +134,8 @@ ${body.join("\n")}
 </tbody>
 </table></div>`;
   const name = `<b>${escaped(title)}.</b> ${escaped(caption)}`;
-  if (!folded) return `<figure id="${attribute(id)}">\n${table}\n<figcaption>${name}</figcaption>\n</figure>`;
-  return `<details id="${attribute(id)}">
+  if (!folded) return `<figure id="${quoted(id)}">\n${table}\n<figcaption>${name}</figcaption>\n</figure>`;
+  return `<details id="${quoted(id)}">
 <summary>${name} <span class="rows">${rows.length} rows</span></summary>
 ${table}
 </details>`;
@@ -132,7 +146,7 @@ export const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 /** Text for between quotation marks. */
-const attribute = (text: string): string => escaped(text).replaceAll('"', "&quot;");
+export const quoted = (text: string): string => escaped(text).replaceAll('"', "&quot;");
 
 /** On dark ground the colours of a chart, which stand in it as for light ground, are replaced by those for dark. */
 const shades = ({ light, dark }: Shade): string =>

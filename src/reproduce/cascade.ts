@@ -3,7 +3,7 @@
 
 import { countCosts } from "../analyze/costs.ts";
 import { imageShape } from "../analyze/input.ts";
-import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import { findLayers, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { startPassage } from "../analyze/passage.ts";
 import type { Decomposition, Factors } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
@@ -13,10 +13,13 @@ import type { Tuning } from "../finetune/tune.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { seedFor } from "../linalg/random.ts";
+import { fastestForm } from "../measure/forms.ts";
 import { compareLatency } from "../measure/latency.ts";
+import { type LayerTime, timeLayers } from "../measure/layers.ts";
 import type { Interval } from "../measure/statistics.ts";
 import { approximateLayer } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
+import { applyForm } from "../rewrite/lower.ts";
 import { startPassages } from "../rewrite/refit.ts";
 import type { ScoredLayer } from "../search/score.ts";
 import { type Accuracy, measureAccuracy } from "./accuracy.ts";
@@ -24,11 +27,21 @@ import type { Bench } from "./bench.ts";
 import type { Setting } from "./experiments.ts";
 import { metricsOf } from "./metrics.ts";
 import type { Running } from "./speed.ts";
+import type { Subject } from "./subject.ts";
 
 /** A layer and what becomes of it. */
 export interface Link {
   readonly layer: string;
   readonly setting: Setting;
+}
+
+/** Times as fast as the original, each layer in its fastest form. */
+export interface StageSpeed extends Running {
+  /** Whole networks in turn. */
+  readonly speedup: number;
+  readonly ci95: Interval;
+  /** All convolutions together, layer by layer; null where one could not be timed by itself. */
+  readonly convolutions: number | null;
 }
 
 /** The network with its first layers approximated. */
@@ -44,8 +57,11 @@ export interface Stage {
   /** Of the whole network, for one image. */
   readonly macs: number;
   readonly params: number;
-  /** Whole networks in turn, how many times faster; empty where it was not timed. */
-  readonly speeds: readonly (Running & { readonly speedup: number; readonly ci95: Interval })[];
+  /** Times fewer parameters of all convolutions together, and of all fully connected layers; null where there are none. */
+  readonly convolutions: number | null;
+  readonly dense: number | null;
+  /** Empty where it was not timed. */
+  readonly speeds: readonly StageSpeed[];
 }
 
 /** The factors of a link's layer as it is in the original network. */
@@ -138,26 +154,59 @@ async function takenApart(
 }
 
 async function stageOf(
-  { la, subject, baseline, control, effort }: Bench,
+  bench: Bench,
   model: Model,
   stage: Pick<Stage, "target" | "links" | "tuning" | "epochs">,
   runnings: readonly Running[] = [],
 ): Promise<Stage> {
-  const shape = (batch: number) => imageShape(subject.input, subject.input.batch ?? batch);
-  const finished = await finish(la, model, shape(1));
-  const speeds: Stage["speeds"][number][] = [];
-  for (const { batch, threads } of runnings) {
-    const pair = [subject.model, finished].map((each, i) => ({ name: i === 0 ? "before" : "after", model: each }));
-    const options = {
-      ...(threads !== null && { threads }),
-      inputShapes: shape(batch),
-      seconds: 4 * effort.seconds,
-      ...control,
-    };
-    const { speedup, ci95 } = (await compareLatency(pair, options))[1]!.ratio_to_first;
-    speeds.push({ batch, threads, speedup, ci95 });
-  }
-  const { macs, params } = countCosts(finished, inferShapes(finished, shape(1)));
+  const { la, subject, baseline, control } = bench;
+  const layers = findLayers(subject.model, inferShapes(subject.model, shapeFor(subject, 1)));
+  const finished = await finish(la, model, shapeFor(subject, 1));
+  const speeds: StageSpeed[] = [];
+  for (const running of runnings) speeds.push(await speedOf(bench, model, layers, stage.links, running));
+  const { macs, params } = countCosts(finished, inferShapes(finished, shapeFor(subject, 1)));
   const accuracy = await measureAccuracy(startPassage(subject.measured, subject.session), baseline, model, control);
-  return { ...stage, accuracy, macs, params, speeds };
+  const fewer = (of: readonly Layer[]) => fewerParameters(of, stage.links);
+  const [convolutions, dense] = [
+    fewer(layers.filter(isConvolution)),
+    fewer(layers.filter((one) => !isConvolution(one))),
+  ];
+  return { ...stage, accuracy, macs, params, convolutions, dense, speeds };
+}
+
+const isConvolution = ({ op }: Layer): boolean => op === "Conv";
+
+const shapeFor = ({ input }: Subject, batch: number) => imageShape(input, input.batch ?? batch);
+
+function fewerParameters(layers: readonly Layer[], links: readonly Link[]): number | null {
+  const settings = new Map(links.map(({ layer, setting }) => [layer, setting]));
+  const sum = (paramsOf: (layer: Layer) => number) => layers.reduce((total, layer) => total + paramsOf(layer), 0);
+  return layers.length === 0
+    ? null
+    : sum(({ params }) => params) / sum(({ name, params }) => settings.get(name)?.params ?? params);
+}
+
+async function speedOf(
+  { la, subject, control, effort }: Bench,
+  model: Model,
+  layers: readonly Layer[],
+  links: readonly Link[],
+  { batch, threads }: Running,
+): Promise<StageSpeed> {
+  const inputShapes = shapeFor(subject, batch);
+  const timing = { threads, inputShapes, seconds: effort.seconds };
+  const convolutions = layers.filter(isConvolution);
+  let formed = model;
+  for (const layer of convolutions.filter(({ name }) => links.some((link) => link.layer === name))) {
+    const { form } = await fastestForm(formed, layer, timing, control);
+    if (form !== null) formed = applyForm(formed, layer, form);
+  }
+  const finished = await finish(la, formed, inputShapes);
+  const pair = [subject.model, finished].map((each, i) => ({ name: i === 0 ? "before" : "after", model: each }));
+  const [, whole] = await compareLatency(pair, { ...timing, seconds: 4 * effort.seconds, ...control });
+  const { speedup, ci95 } = whole!.ratio_to_first;
+  const times = [...(await timeLayers(subject.model, model, finished, convolutions, timing, control)).values()];
+  const sum = (of: (time: LayerTime) => number) => times.reduce((total, time) => total + of(time), 0);
+  const known = times.length === convolutions.length && times.length > 0;
+  return { batch, threads, speedup, ci95, convolutions: known ? sum((t) => t.before) / sum((t) => t.after) : null };
 }

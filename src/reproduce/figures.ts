@@ -232,11 +232,18 @@ function cascadeSentence({ stages, layers }: Results, target: number): string {
   return `At ${target}x fewer MACs a layer${alone} ${carries}. ${lossText(last)}`;
 }
 
-function lossText({ accuracy: { drop, drop_ci95 }, tuning, speeds }: Stage): string {
+function lossText({ accuracy: { drop, drop_ci95 }, tuning, speeds, ...parts }: Stage): string {
   const range = `95% interval of the loss ${drop_ci95[0].toFixed(2)} to ${drop_ci95[1].toFixed(2)}`;
   const loss = drop < 0 ? `gain ${(-drop).toFixed(2)} points` : `lose ${drop.toFixed(2)} points`;
-  const all = speeds.map(({ speedup }) => speedup);
-  const faster =
-    all.length === 0 ? "" : `, and the network is ${times(Math.min(...all))} to ${times(Math.max(...all))} as fast`;
-  return `All together${tuning ? ", tuned," : ""} ${loss} (${range})${faster}.`;
+  const spread = (all: readonly number[]) => `${times(Math.min(...all))} to ${times(Math.max(...all))} as fast`;
+  const whole = speeds.map(({ speedup }) => speedup);
+  const convolutions = speeds.flatMap((speed) => speed.convolutions ?? []);
+  const faster = whole.length === 0 ? "" : `, and the network is ${spread(whole)}`;
+  const alone = convolutions.length === 0 ? "" : `, its convolutions alone ${spread(convolutions)}`;
+  const fewer = [
+    ...(parts.convolutions === null ? [] : [`convolutions ${times(parts.convolutions)}`]),
+    ...(parts.dense === null ? [] : [`fully connected layers ${times(parts.dense)}`]),
+  ];
+  const params = fewer.length === 0 ? "" : `; fewer parameters: ${fewer.join(", ")}`;
+  return `All together${tuning ? ", tuned," : ""} ${loss} (${range})${faster}${alone}${params}.`;
 }

@@ -8,7 +8,7 @@ import { accuracy, count, digits, plainInk } from "../report/format.ts";
 import type { PageColumn } from "../report/page.ts";
 import { table } from "../report/table.ts";
 import type { Accuracy } from "./accuracy.ts";
-import type { Stage } from "./cascade.ts";
+import type { StageSpeed } from "./cascade.ts";
 import { isSame, type Setting } from "./experiments.ts";
 import type { Point } from "./point.ts";
 import type { LayerResults, Results } from "./run.ts";
@@ -232,7 +232,8 @@ export function cascadeTable({ stages }: Results): DataTable {
     title: "The first layers together, all points",
     caption:
       "Each row is the network with all layers up to this one approximated; multiply-accumulates and parameters are of the whole " +
-      "network, for one image.",
+      "network, for one image; fewer parameters are of all convolutions together and of all fully connected layers; convolutions " +
+      "are timed one by one, before and after, and their times added up.",
     columns: [
       ...[
         number("target", "each at least"),
@@ -240,8 +241,10 @@ export function cascadeTable({ stages }: Results): DataTable {
         text("method", "by"),
         text("setting", "setting"),
       ],
-      ...[text("tuning", "tuning"), number("macs", "MACs"), number("params", "parameters"), number("top1", "top-1")],
+      ...[text("tuning", "tuning"), number("macs", "MACs"), number("params", "parameters")],
+      ...[number("convolutions", "fewer, conv"), number("dense", "fewer, fc"), number("top1", "top-1")],
       ...[number("drop", "points lost"), number("epochs", "epochs"), text("speeds", "faster, whole network")],
+      text("convolution_speeds", "faster, convolutions"),
     ],
     rows: stages.map((stage) => {
       const last = stage.links.at(-1)!;
@@ -253,16 +256,24 @@ export function cascadeTable({ stages }: Results): DataTable {
         tuning: cell(stage.tuning, (is) => (is ? "after each layer" : "none, refits alone")),
         macs: cell(stage.macs, count),
         params: cell(stage.params, count),
+        convolutions: cell(stage.convolutions, times),
+        dense: cell(stage.dense, times),
         ...top1Cells("top1", stage.accuracy),
         ...dropCells("drop", stage.accuracy),
         epochs: cell(stage.tuning ? stage.epochs : null, digits),
-        speeds: cell(stage.speeds, speedsText),
+        speeds: cell(stage.speeds, (speeds) => speedsText(speeds, ({ speedup }) => speedup)),
+        convolution_speeds: cell(stage.speeds, (speeds) => speedsText(speeds, ({ convolutions }) => convolutions)),
       };
     }),
   };
 }
 
-const speedsText = (speeds: Stage["speeds"]): string =>
-  speeds.map(({ batch, threads, speedup }) => `${times(speedup)} (batch ${batch}, ${threadsText(threads)})`).join(", ");
+const speedsText = (speeds: readonly StageSpeed[], of: (speed: StageSpeed) => number | null): string =>
+  speeds
+    .flatMap((speed) => {
+      const value = of(speed);
+      return value === null ? [] : [`${times(value)} (batch ${speed.batch}, ${threadsText(speed.threads)})`];
+    })
+    .join(", ");
 
 export const threadsText = (threads: number): string => (threads === 1 ? "1 thread" : `${threads} threads`);

@@ -123,7 +123,7 @@ test("the cascade: how far it carries within a point, with tuning and without", 
   const links = ["conv2", "fc"].map((layer) => ({ layer, setting: curves[0]! }));
   const stage = (depth: number, tuning: boolean, drop: number): Stage => ({
     ...{ target: 2, links: links.slice(0, depth), tuning, accuracy: losing(drop), epochs: 0 },
-    ...{ macs: 1, params: 1, speeds: [] },
+    ...{ macs: 1, params: 1, convolutions: null, dense: null, speeds: [] },
   });
   const layers = [conv, layerOf("fc", "Gemm", {})];
   const stages = [stage(1, false, 0.9), stage(2, false, 3), stage(1, true, 0), stage(2, true, 0.6)];
