@@ -103,8 +103,8 @@ export async function mahalanobisDistances(
   model: Model,
   candidates: readonly LayerCandidates[],
   calibration: Calibration,
-  { labels = LABELS, session = {} }: DistanceOptions,
-  control: Control,
+  { labels = LABELS, session = {} }: DistanceOptions = {},
+  control: Control = {},
 ): Promise<ReadonlyMap<string, LayerDistances>> {
   const changes = new Map(candidates.map((each) => [each.layer.name, changesOf(each)]));
   const counts = new Map(candidates.map(({ layer, weights }) => [layer.name, weights.length]));

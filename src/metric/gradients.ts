@@ -35,8 +35,9 @@ export interface GradientOptions {
   readonly labels?: number;
   /** For kfac: how many random vectors to send back for each image; by default 4. */
   readonly draws?: number;
-  readonly seed: number;
-  readonly session: SessionOptions;
+  /** Of the draws; by default 0. */
+  readonly seed?: number;
+  readonly session?: SessionOptions;
 }
 
 export const LABELS = 5;
@@ -53,9 +54,9 @@ export async function gradientStatistics(
   layers: readonly Layer[],
   calibration: Calibration,
   options: GradientOptions,
-  control: Control,
+  control: Control = {},
 ): Promise<ReadonlyMap<string, LayerGradients>> {
-  const { metric, labels = LABELS, draws = DRAWS, seed, session } = options;
+  const { metric, labels = LABELS, draws = DRAWS, seed = 0, session = {} } = options;
   const ofWeights = metric === "mahalanobis";
   const sums = new Map<string, Float32Array | Float64Array>();
   const streaming: Streaming = {
