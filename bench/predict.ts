@@ -5,9 +5,9 @@
 import { join } from "node:path";
 import { methodsNamed } from "../src/approximate/methods.ts";
 import type { Dataset } from "../src/data/dataset.ts";
-import { compareLatency, openDataset, readModelFile } from "../src/index.ts";
+import { openDataset, readModelFile } from "../src/index.ts";
 import { withLinalg } from "../src/linalg/products.ts";
-import { carryOut, timingOf, type Work } from "../src/pipeline/carry-out.ts";
+import { carryOut, type Work } from "../src/pipeline/carry-out.ts";
 import { chooseImages } from "../src/pipeline/images.ts";
 import type { CompressOptions } from "../src/pipeline/options.ts";
 import { prepare } from "../src/pipeline/prepare.ts";
@@ -73,12 +73,10 @@ async function foretell(name: string, data: Dataset, shares: readonly number[]):
     const scored = await scoreLayers(la, model, layers, images.calibration, how, options);
     const score = () => Promise.reject(new Error("without tuning no layer is taken apart anew"));
     const work: Work = { la, prepared, images: { ...images, measured: null }, scored, score, options, session: {} };
-    const { pool } = await search(work);
-    const timing = timingOf(prepared, options);
-    const [whole] = await compareLatency([{ name, model: prepared.original }], { ...timing, seconds: 1 });
+    const { pool, wholeMs } = await search(work);
     const plans = shares.flatMap((share) => choosePlan(pool, { ms: share * present(pool).ms }) ?? []);
     const found: Foretold[] = [];
-    for (const plan of plans) found.push(await carriedOut(work, name, plan, whole!.median_ms, present(pool)));
+    for (const plan of plans) found.push(await carriedOut(work, name, plan, wholeMs!, present(pool)));
     return found;
   });
 }

@@ -11,7 +11,7 @@ import { type Candidate, candidateRanks } from "../search/candidates.ts";
 export interface Effort {
   /** For every layer and method. */
   readonly table: readonly number[];
-  /** Of the cascade; one after the other. */
+  /** Of the cascade, ascending; one after the other. */
   readonly cascade: readonly number[];
   /** How many points a curve has, on convolutions and on fully connected layers. */
   readonly curve: number;
@@ -27,7 +27,7 @@ export interface Effort {
 
 export const FULL: Effort = {
   table: [2, 4],
-  cascade: [2, 4, 8],
+  cascade: [2, 4, 8, 16],
   curve: 5,
   dense: 7,
   methods: METHODS,

@@ -226,7 +226,14 @@ function cascadeSentence({ stages, layers }: Results, target: number): string {
   const last = (tuned.own.length > 0 ? tuned : plain).own.at(-1);
   if (last === undefined) return "";
   const left = layers.map(({ layer }) => layer.name).filter((name) => !last.links.some(({ layer }) => layer === name));
-  const alone = left.length === 0 ? "" : ` (${listed(left)} left as ${left.length === 1 ? "it was" : "they were"})`;
+  const lesser = layers.flatMap(({ layer }) => {
+    const link = last.links.find((one) => one.layer === layer.name);
+    const ratio = link === undefined ? target : layer.macs / link.setting.macs;
+    return ratio >= target ? [] : [`${layer.name} at ${times(ratio)}`];
+  });
+  const stayed = left.length === 0 ? [] : [`${listed(left)} left as ${left.length === 1 ? "it was" : "they were"}`];
+  const exceptions = [...lesser, ...stayed];
+  const alone = exceptions.length === 0 ? "" : ` (${exceptions.join(", ")})`;
   const between = tuned.own.length > 0 ? `through ${told(tuned)} with tuning between and ` : "";
   const carries = `it carries ${between}through ${told(plain)} with refits alone`;
   return `At ${target}x fewer MACs a layer${alone} ${carries}. ${lossText(last)}`;

@@ -278,11 +278,11 @@ async function runMethod(
 /** The metric that settings are chosen under, and that the table and the cascade use. */
 const MAIN: MetricName = "covariance";
 
-/** What a layer takes in the cascade: nothing where it alone would lose too much. */
-const linkAt = ({ layer, closest }: LayerResults, wanted: number): readonly Link[] =>
-  closest
-    .filter(({ target, point }) => target === wanted && point.refit.drop <= ENOUGH)
-    .map(({ point }) => ({ layer: layer.name, setting: point.setting }));
+/** What a layer takes in the cascade: where it alone would lose too much, the most of a lesser target; nothing where there is none. */
+function linkAt({ layer, closest }: LayerResults, wanted: number): readonly Link[] {
+  const bearable = closest.filter(({ target, point }) => target <= wanted && point.refit.drop <= ENOUGH);
+  return bearable.slice(-1).map(({ point }) => ({ layer: layer.name, setting: point.setting }));
+}
 
 async function runCascades(
   bench: Bench,
@@ -292,15 +292,18 @@ async function runCascades(
   work: Work,
 ): Promise<readonly Stage[]> {
   const stages: Stage[] = [];
+  let before = "[]";
   for (const target of bench.effort.cascade) {
     const links = layers.flatMap((one) => linkAt(one, target));
     const factors = openLinks(bench);
     const what = `first to last layer at ${target} times fewer MACs`;
     work.skip((layers.length - links.length) * UNITS.stage);
-    if (links.length === 0) {
-      work.skip(UNITS.stage);
+    // No layer bears more than at the target before, or any at all.
+    if (JSON.stringify(links) === before) {
+      work.skip((links.length + 1) * UNITS.stage);
       continue;
     }
+    before = JSON.stringify(links);
     stages.push(...(await work.step(UNITS.stage, what, () => measureRefits(bench, target, links, factors))));
     const { tuning } = bench.subject;
     for (let depth = 1; tuning !== null && depth <= links.length; depth++) {
