@@ -17,6 +17,7 @@ import { fastestForm } from "../measure/forms.ts";
 import { compareLatency } from "../measure/latency.ts";
 import { type LayerTime, timeLayers } from "../measure/layers.ts";
 import type { Interval } from "../measure/statistics.ts";
+import type { MetricName } from "../metric/metric.ts";
 import { approximateLayer } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
 import { applyForm } from "../rewrite/lower.ts";
@@ -29,10 +30,11 @@ import { metricsOf } from "./metrics.ts";
 import type { Running } from "./speed.ts";
 import type { Subject } from "./subject.ts";
 
-/** A layer and what becomes of it. */
+/** A layer, what becomes of it, and the metric that it is taken apart under. */
 export interface Link {
   readonly layer: string;
   readonly setting: Setting;
+  readonly metric: MetricName;
 }
 
 /** Times as fast as the original, each layer in its fastest form. */
@@ -140,15 +142,15 @@ export function measureTunedStage(
 
 const layerOf = (layers: readonly Layer[], { layer }: Link): Layer => layers.find(({ name }) => name === layer)!;
 
-/** Under the covariance metric of the layer's inputs in `within`. */
+/** By what the layer is in `within`. */
 async function takenApart(
   { la, subject, control }: Bench,
   layer: Layer,
-  { setting: { method: name, rank } }: Link,
+  { metric: metricName, setting: { method: name, rank } }: Link,
   within: Model,
 ): Promise<Decomposition> {
   const method = METHODS.find((each) => each.name === name)!;
-  const metric = await metricsOf(la, { ...subject, model: within }, layer, method.wantsPatches, control)("covariance");
+  const metric = await metricsOf(la, { ...subject, model: within }, layer, method.wantsPatches, control)(metricName);
   const options = { ranks: [rank], seed: seedFor(subject.seed, layer.name) };
   return decompose(la, method, layer, weightMatrix(layer), metric, options);
 }

@@ -17,6 +17,8 @@ export interface Effort {
   readonly curve: number;
   readonly dense: number;
   readonly methods: readonly Method[];
+  /** The metric that settings are chosen under, and that the table and the cascade use: the first that a layer can have. */
+  readonly main: readonly MetricName[];
   /** Metrics that curves are drawn for. */
   readonly metrics: readonly MetricName[];
   /** Epochs over the images that tuning after one layer takes at most: the paper takes less than two. */
@@ -31,7 +33,8 @@ export const FULL: Effort = {
   curve: 5,
   dense: 7,
   methods: METHODS,
-  metrics: ["frobenius", "mahalanobis", "covariance"],
+  main: ["kfac", "covariance"],
+  metrics: ["frobenius", "mahalanobis", "covariance", "kfac"],
   epochs: 1,
   seconds: 0.15,
 };

@@ -33,7 +33,7 @@ export function errorFigure({ layers }: Results): Figure | null {
   });
   return {
     name: "errors",
-    title: "Relative error of the layer under the covariance metric, by method",
+    title: `Relative error of the layer under ${listed([...new Set(shown.map(({ main }) => main))])}, by method`,
     caption: `Closest at 3 times fewer MACs or more: ${listed(closest)}.`,
     chart: { panels, columns: 2, x: TIMES_FEWER, y: { name: "relative error", min: 0 } },
   };
@@ -146,24 +146,27 @@ export function denseFigure(results: Results): Figure | null {
   if (shown.length === 0) return null;
   const lines = [
     { name: "frobenius, factors alone", metric: "frobenius", key: "factors", style: 0, dashed: true },
-    { name: "covariance, factors alone", metric: "covariance", key: "factors", style: 2, dashed: true },
+    { name: "frobenius, refitted", metric: "frobenius", key: "refit", style: 0, dashed: false },
     { name: "covariance, refitted", metric: "covariance", key: "refit", style: 2, dashed: false },
+    { name: "kfac, refitted", metric: "kfac", key: "refit", style: 3, dashed: false },
   ] as const;
   const panels = shown.map((one) => ({
     title: one.layer.name,
     guides: originalGuide(results),
-    series: lines.map(({ name, metric, key, style, dashed }) => ({
-      ...{ name, style, dashed },
-      points: measured(one, one.curves, metric, key)
-        .map(({ setting, accuracy }) => percentPoint(one.layer.params / setting.params, accuracy))
-        .sort(byX),
-    })),
+    series: lines
+      .map(({ name, metric, key, style, dashed }) => ({
+        ...{ name, style, dashed },
+        points: measured(one, one.curves, metric, key)
+          .map(({ setting, accuracy }) => percentPoint(one.layer.params / setting.params, accuracy))
+          .sort(byX),
+      }))
+      .filter(({ points }) => points.length > 0),
   }));
   const sentences = shown.map(({ layer, points }) => {
-    const within = points.filter(({ metric, refit }) => metric === "covariance" && refit.drop <= ENOUGH);
-    const [best] = within.sort((a, b) => a.setting.params - b.setting.params);
+    const within = points.filter(({ refit }) => refit.drop <= ENOUGH);
+    const [best] = within.sort((a, b) => a.setting.params - b.setting.params || a.refit.kl - b.refit.kl);
     if (best === undefined) return `${layer.name} at no rank`;
-    return `${layer.name} ${times(layer.params / best.setting.params)} (${rankText(best.setting)})`;
+    return `${layer.name} ${times(layer.params / best.setting.params)} (${rankText(best.setting)}, ${best.metric})`;
   });
   return {
     name: "fully-connected",

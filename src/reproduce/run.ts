@@ -56,7 +56,9 @@ export interface LayerResults {
   /** The settings of the table and of the curves; points are at either. */
   readonly table: readonly Setting[];
   readonly curves: readonly Setting[];
-  /** Every candidate under the covariance metric. */
+  /** The metric that settings are chosen under, and that the table and the cascade use. */
+  readonly main: MetricName;
+  /** Every candidate under `main`. */
   readonly candidates: readonly Candidate[];
   /** What the layer may take in the cascade at each target: the closest candidate, and what it loses alone. */
   readonly closest: readonly { readonly target: number; readonly point: Point }[];
@@ -114,7 +116,7 @@ function totalUnits(plans: readonly LayerPlan[], effort: Effort, runnings: reado
 }
 
 function unitsOf(role: Role, curve: boolean, effort: Effort, runnings: readonly Running[]): number {
-  const metrics = curve ? metricsWanted(role, effort).length : 1;
+  const metrics = curve ? curveMetrics(role, effort).length : 1;
   const tuned = curve && role !== "dense" ? metrics : 0;
   return metrics * UNITS.point + tuned * UNITS.tuned + runnings.length * UNITS.speed;
 }
@@ -154,21 +156,20 @@ function startWork(total: number, control: Control): Work {
   };
 }
 
-/** Gradients tell little more of a fully connected layer, and the paper has none there. */
-const metricsWanted = (role: Role, { metrics }: Effort): readonly MetricName[] => [
-  MAIN,
-  ...metrics.filter((name) => name !== MAIN && role !== "other" && (role !== "dense" || name === "frobenius")),
-];
+/** Metrics of the curves; the paper weighs nothing by Mahalanobis' distance in fully connected layers. */
+const curveMetrics = (role: Role, { metrics }: Effort): readonly MetricName[] =>
+  role === "other" ? [] : metrics.filter((name) => role !== "dense" || name !== "mahalanobis");
 
-/** Those that the layer can have. */
+/** Those that the layer can have, the main one in front. */
 async function metricsFor({ memo, effort }: Bench, open: LayerBench, role: Role): Promise<readonly MetricName[]> {
   const found: MetricName[] = [];
-  for (const name of metricsWanted(role, effort)) {
+  const shown = curveMetrics(role, effort);
+  for (const name of new Set([...effort.main, ...shown])) {
     const key = JSON.stringify(["metric", open.layer.name, name]);
-    const possible = name === MAIN || (await memo(key, () => isPossible(open, name)));
-    if (possible) found.push(name);
+    if (await memo(key, () => isPossible(open, name))) found.push(name);
   }
-  return found;
+  const [main, ...others] = found;
+  return [main!, ...others.filter((name) => shown.includes(name))];
 }
 
 const isPossible = (open: LayerBench, name: MetricName): Promise<boolean> =>
@@ -193,12 +194,13 @@ async function runLayer(
     methods.map(({ method }) => method),
   );
   const metrics = await metricsFor(bench, open, role);
+  const main = metrics[0]!;
   const results: MethodResults[] = [];
   for (const plan of methods) results.push(await runMethod(bench, open, role, metrics, plan, runnings, machine, work));
   const candidates = results.flatMap((one) => one.candidates);
   return {
-    ...{ layer, role, candidates },
-    closest: await runClosest(bench, open, candidates, work),
+    ...{ layer, role, main, candidates },
+    closest: await runClosest(bench, open, main, candidates, work),
     points: results.flatMap(({ points }) => points),
     tuned: results.flatMap(({ tuned }) => tuned),
     speeds: results.flatMap(({ speeds }) => speeds),
@@ -208,7 +210,13 @@ async function runLayer(
 }
 
 /** Of all methods the setting with the least error that reaches a target of the cascade. */
-async function runClosest(bench: Bench, open: LayerBench, candidates: readonly Candidate[], work: Work) {
+async function runClosest(
+  bench: Bench,
+  open: LayerBench,
+  main: MetricName,
+  candidates: readonly Candidate[],
+  work: Work,
+) {
   const { layer } = open;
   const closest: { target: number; point: Point }[] = [];
   for (const target of bench.effort.cascade) {
@@ -218,9 +226,9 @@ async function runClosest(bench: Bench, open: LayerBench, candidates: readonly C
       continue;
     }
     const method = METHODS.find(({ name }) => name === setting.method)!;
-    const apart = () => open.takeApart(method, MAIN, candidateRanks(layer, method));
-    const measure = () => measurePoint(bench, open, setting, MAIN, apart);
-    const note = `${layer.name}, ${setting.method} ${setting.rank.join(", ")}, ${MAIN}`;
+    const apart = () => open.takeApart(method, main, candidateRanks(layer, method));
+    const measure = () => measurePoint(bench, open, setting, main, apart);
+    const note = `${layer.name}, ${setting.method} ${setting.rank.join(", ")}, ${main}`;
     closest.push({ target, point: await work.step(UNITS.point, note, measure) });
   }
   return closest;
@@ -242,11 +250,12 @@ async function runMethod(
   const { method, curve } = plan;
   const { layer } = open;
   const ranks = candidateRanks(layer, method);
-  const main = () => open.takeApart(method, MAIN, ranks);
+  const main = metrics[0]!;
+  const mainly = () => open.takeApart(method, main, ranks);
   const what = `${layer.name}, ${method.name}`;
   const candidates = await work.step(UNITS.apart, what, () =>
-    memo(JSON.stringify(["candidates", layer.name, method.name]), async () =>
-      candidatesOf(layer, method, await main()),
+    memo(JSON.stringify(["candidates", layer.name, method.name, main]), async () =>
+      candidatesOf(layer, method, await mainly()),
     ),
   );
   const table = settingsAt(layer, candidates, effort.table);
@@ -256,8 +265,8 @@ async function runMethod(
   const own = settings.map(({ rank }) => rank);
   for (const setting of settings) {
     const label = `${what} ${setting.rank.join(", ")}`;
-    for (const metric of curves.includes(setting) ? metrics : [MAIN]) {
-      const apart = (): Promise<Decomposition> => (metric === MAIN ? main() : open.takeApart(method, metric, own));
+    for (const metric of curves.includes(setting) ? metrics : [main]) {
+      const apart = (): Promise<Decomposition> => (metric === main ? mainly() : open.takeApart(method, metric, own));
       const note = `${label}, ${metric}`;
       points.push(await work.step(UNITS.point, note, () => measurePoint(bench, open, setting, metric, apart)));
       const { tuning } = bench.subject;
@@ -265,7 +274,7 @@ async function runMethod(
       const tune = () => measureTuned(bench, open, setting, metric, apart, tuning);
       tuned.push(await work.step(UNITS.tuned, `${note}, tuning`, tune));
     }
-    const factors = async () => (await main()).cut(setting.rank);
+    const factors = async () => (await mainly()).cut(setting.rank);
     for (const running of runnings) {
       const time = () => measureSpeed(bench, layer, setting, running, machine, factors);
       speeds.push(await work.step(UNITS.speed, `${label}, timing`, time));
@@ -275,13 +284,10 @@ async function runMethod(
   return { points, tuned, speeds, table, curves, candidates };
 }
 
-/** The metric that settings are chosen under, and that the table and the cascade use. */
-const MAIN: MetricName = "covariance";
-
 /** What a layer takes in the cascade: where it alone would lose too much, the most of a lesser target; nothing where there is none. */
 function linkAt({ layer, closest }: LayerResults, wanted: number): readonly Link[] {
   const bearable = closest.filter(({ target, point }) => target <= wanted && point.refit.drop <= ENOUGH);
-  return bearable.slice(-1).map(({ point }) => ({ layer: layer.name, setting: point.setting }));
+  return bearable.slice(-1).map(({ point: { setting, metric } }) => ({ layer: layer.name, setting, metric }));
 }
 
 async function runCascades(

@@ -103,7 +103,8 @@ function partsOf(results: Results): readonly Part[] {
       ...{ id: "layers", title: "Every layer by every method" },
       paragraphs: [
         "Each layer alone is replaced and nothing else is changed. Of all ranks that take at least twice, and at least four " +
-          "times, fewer multiply-accumulates (MACs), the one with the least error under the covariance metric stands in the table.",
+          "times, fewer multiply-accumulates (MACs), the one with the least error under the metric that the network's answers follow best " +
+          "(kfac where its answers are classes, else covariance) stands in the table.",
       ],
       figures: [errorFigure(results)],
       tables: [
@@ -123,7 +124,7 @@ function partsOf(results: Results): readonly Part[] {
       ...{ id: "second", title: titled("The second convolution", second) },
       paragraphs: [
         "The same for the second convolution. Where a method has several numbers to choose, each point is the choice with the " +
-          "least error under the covariance metric among those that take at least so many times fewer MACs.",
+          "least error under that metric among those that take at least so many times fewer MACs.",
       ],
       figures: [clusterFigure(results), ...curves(second)],
       tables: [{ table: curveTable(results, "second"), folded: true }],

@@ -95,12 +95,12 @@ export function layerTable({ layers }: Results): DataTable {
     title: "Every layer by every method",
     caption:
       "Of the layer: parameters (weights), how many times fewer parameters and multiply-accumulates, relative error under the " +
-      "covariance metric; of the network: increase in classification error in points, with the factors as they come and with the " +
+      "metric named; of the network: increase in classification error in points, with the factors as they come and with the " +
       "last of them refitted.",
     columns: [
       ...[text("layer", "layer"), text("method", "method"), text("setting", "setting")],
       ...[number("params", "parameters"), number("params_ratio", "fewer"), number("macs_ratio", "fewer MACs")],
-      number("error", "error"),
+      ...[text("metric", "metric"), number("error", "error")],
       number("factors_drop", "increase in error"),
       number("refit_drop", "refitted"),
     ],
@@ -146,6 +146,7 @@ function layerRow({ layer }: LayerResults, point: Point, setting: Setting) {
     params: cell(setting.params, count),
     params_ratio: cell(layer.params / setting.params, times),
     macs_ratio: cell(layer.macs / setting.macs, times),
+    metric: cell(point.metric),
     error: cell(point.error, digits),
     ...dropCells("factors_drop", point.factors),
     ...dropCells("refit_drop", point.refit),
@@ -154,9 +155,9 @@ function layerRow({ layer }: LayerResults, point: Point, setting: Setting) {
 
 const isAt = (setting: Setting) => (one: { readonly setting: Setting }) => isSame(setting)(one.setting);
 
-/** Under the covariance metric. */
-export const pointAt = ({ points }: LayerResults, setting: Setting): Point =>
-  points.filter(isAt(setting)).find(({ metric }) => metric === "covariance")!;
+/** Under the layer's main metric. */
+export const pointAt = ({ points, main }: LayerResults, setting: Setting): Point =>
+  points.filter(isAt(setting)).find(({ metric }) => metric === main)!;
 
 /** The points of the curves of one role. */
 export function curveTable({ layers }: Results, role: "first" | "second" | "dense"): DataTable {

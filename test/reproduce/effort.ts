@@ -9,7 +9,8 @@ export const LITTLE: Effort = {
   curve: 1,
   dense: 3,
   methods: methodsNamed(["svd", "channel", "outer", "bicluster+svd"]),
-  metrics: ["frobenius", "mahalanobis", "covariance"],
+  main: ["kfac", "covariance"],
+  metrics: ["frobenius", "mahalanobis", "covariance", "kfac"],
   epochs: 1,
   seconds: 0.005,
 };

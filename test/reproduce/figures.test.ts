@@ -21,7 +21,16 @@ const setting = (method: Setting["method"], rank: number[], ratio: number): Sett
 
 function layerOf(name: string, op: Layer["op"], more: Partial<LayerResults>): LayerResults {
   const layer = { name, op, macs: 12_000, params: 1_200, shape: { F: 8, C: 4, X: 3, Y: 3 } } as Layer;
-  const nothing = { points: [], tuned: [], speeds: [], table: [], curves: [], candidates: [], closest: [] };
+  const nothing = {
+    points: [],
+    tuned: [],
+    speeds: [],
+    table: [],
+    curves: [],
+    candidates: [],
+    closest: [],
+    main: "covariance" as const,
+  };
   return { layer, role: op === "Conv" ? "second" : "dense", ...nothing, ...more };
 }
 
@@ -116,11 +125,11 @@ test("fully connected: the fewest parameters within a point", () => {
     refit: losing([0.1, 2, 5][i]!),
   }));
   const { caption } = denseFigure(resultsOf([layerOf("fc", "Gemm", { curves: ranks, points })]))!;
-  expect(caption).toMatch(/at most 1 point: fc 3\.00x \(r 8\)\.$/);
+  expect(caption).toMatch(/at most 1 point: fc 3\.00x \(r 8, covariance\)\.$/);
 });
 
 test("the cascade: how far it carries within a point, with tuning and without", () => {
-  const links = ["conv2", "fc"].map((layer) => ({ layer, setting: curves[0]! }));
+  const links = ["conv2", "fc"].map((layer) => ({ layer, setting: curves[0]!, metric: "covariance" as const }));
   const stage = (depth: number, tuning: boolean, drop: number): Stage => ({
     ...{ target: 2, links: links.slice(0, depth), tuning, accuracy: losing(drop), epochs: 0 },
     ...{ macs: 1, params: 1, convolutions: null, dense: null, speeds: [] },

@@ -117,7 +117,9 @@ test("a curve has every metric, and on convolutions a tuned point for each", () 
   }
   expect(conv.tuned.every(({ epochs }) => epochs >= 0 && epochs <= LITTLE.epochs)).toBe(true);
   expect(named("fc1").tuned).toEqual([]);
-  expect(new Set(named("fc1").points.map(({ metric }) => metric))).toEqual(new Set(["covariance", "frobenius"]));
+  expect(new Set(named("fc1").points.map(({ metric }) => metric))).toEqual(
+    new Set(["kfac", "covariance", "frobenius"]),
+  );
 });
 
 test("a speed-up tells what was promised and what was measured", () => {
@@ -141,10 +143,10 @@ test("the cascade takes one layer more at each stage, and its costs are those of
   const links = results.layers.flatMap(({ layer, candidates, closest }) => {
     const able = candidates.filter((one) => layer.macs / one.macs >= LITTLE.cascade[0]!);
     const least = Math.min(...able.map(({ error }) => error));
-    return closest.flatMap(({ target, point: { setting, error, refit } }) => {
+    return closest.flatMap(({ target, point: { setting, error, refit, metric } }) => {
       expect(target).toBe(LITTLE.cascade[0]);
       expect(error).toBe(least);
-      return refit.drop > 1 ? [] : [{ layer: layer.name, setting }];
+      return refit.drop > 1 ? [] : [{ layer: layer.name, setting, metric }];
     });
   });
   expect(links.length).toBeGreaterThan(1);
