@@ -74,8 +74,8 @@ async function findIn(
 ): Promise<Searched> {
   const { options } = work;
   const { memo } = work;
-  let outcome: Outcome | null = null;
-  let proven: Expected | null = null;
+  // The search takes the last network that it has proven, or the one before.
+  let proven: readonly { expected: Expected; outcome: Outcome }[] = [];
   const told = (ms: number) => (wholeMs === null ? 1 : wholeMs / Math.max(1e-9, wholeMs - present(pool).ms + ms));
   const judge: Search["judge"] = ({ plan, ms }) =>
     memo(JSON.stringify(["judge", formatPlan(plan)]), async () => {
@@ -85,16 +85,16 @@ async function findIn(
       return { ...dropOf(evaluation), speedup: told(ms), slower: false };
     });
   const prove: Search["prove"] = async (expected) => {
-    [outcome, proven] = [await carryOut(work, expected.plan), expected];
+    const outcome = await carryOut(work, expected.plan);
+    proven = [...proven.slice(-1), { expected, outcome }];
     const { evaluation, latency } = outcome.measured;
     const drop = evaluation === null ? { drop: null, drop_ci95: null } : dropOf(evaluation);
     return { ...drop, speedup: latency[1]!.ratio_to_first.speedup, slower: slower(outcome) };
   };
   const allowance = work.images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const found = await findPlan({ pool, goals, wholeMs, judge, prove, allowance }, options);
-  const last = outcome as Outcome | null;
-  const done = last !== null && proven === found.expected ? last : await carryOut(work, found.expected.plan);
-  return { ...found, pool, wholeMs, outcome: done };
+  const known = proven.find(({ expected }) => expected === found.expected)?.outcome;
+  return { ...found, pool, wholeMs, outcome: known ?? (await carryOut(work, found.expected.plan)) };
 }
 
 /** Phases of single networks would bury the search's own. */

@@ -64,6 +64,9 @@ export interface Found {
 const STEPS = 48;
 const ATTEMPTS = 5;
 
+/** A network that is faster than was asked by more than this share of the original's time could have less harm. */
+const SPARE = 0.05;
+
 /**
  * Finds the plan.
  * @throws LowrankError `unreachable` where the goals cannot be met; the message says what can be had
@@ -97,22 +100,28 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   const { pool, wholeMs, prove } = search;
   if (wholeMs === null)
     throw new LowrankError("bad-option", "the model's layers cannot be timed: their sizes are not known");
-  const rest = Math.max(0, wholeMs - present(pool).ms);
+  // Of what is not in the layers; below 0 where they take longer one by one than together.
+  const rest = wholeMs - present(pool).ms;
   let ms = wholeMs / speed - rest;
   let fastest = 0;
+  let best: Expected | null = null;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const expected = choosePlan(pool, { ...budgetsOf(search), ms });
-    if (expected === null) break;
+    if (expected === null || (best !== null && expected.harm >= best.harm)) break;
     control.onProgress?.({ phase: "search", done: attempt, total: ATTEMPTS, note: `at ${speed} times the speed` });
     const judged = await prove(expected);
     fastest = Math.max(fastest, judged.speedup);
     const kept = judged.speedup >= speed;
     trials.push({ expected, judged, kept, proof: true });
-    if (kept) return expected;
-    // What the network took too long, and a little for the noise of the next measurement.
-    ms = Math.min(ms, expected.ms) - (wholeMs / judged.speedup - wholeMs / speed) - 0.01 * wholeMs;
+    const spare = wholeMs / speed - wholeMs / judged.speedup;
+    if (kept) best = expected;
+    if (kept ? spare < SPARE * wholeMs : best !== null) break;
+    // What the network took too long, and a little for the noise of the next measurement; or most of what it need not be faster.
+    ms = kept ? expected.ms + 0.9 * spare : Math.min(ms, expected.ms) + spare - 0.01 * wholeMs;
   }
-  const possible = wholeMs / (rest + lowest(pool).ms);
+  if (best !== null) return best;
+  const least = lowest(pool).ms;
+  const possible = Math.min(wholeMs / Math.max(1e-9, rest + least), present(pool).ms / least);
   throw refuseSpeed(search, speed, fastest, possible);
 }
 
@@ -240,7 +249,7 @@ async function both(
   control: Control,
 ): Promise<Expected> {
   const expected = await asFastAs(search, speed, trials, control);
-  const { judged } = trials.at(-1)!;
+  const { judged } = trials.findLast((trial) => trial.expected === expected)!;
   if ((judged.drop ?? 0) <= maxDrop) return expected;
   const plain = { ...search, goals: { ...search.goals, speed: undefined } as Goals };
   const slower = await withinDrop(plain, maxDrop, trials, control).catch(() => null);

@@ -120,6 +120,28 @@ test("--speed: measured, not foretold: the budget moves until it is there, with 
   });
 });
 
+test("--speed: layers that take longer one by one than together ask for no more harm", async () => {
+  const together = search({ speed: 1.5 }, judgeBy(1, -2), { wholeMs: LAYERS - 2 });
+  const { trials } = await findPlan(together, {});
+  expect(trials).toHaveLength(1);
+  expect(trials[0]!.judged.speedup).toBeGreaterThanOrEqual(1.5);
+  expect(trials[0]!.judged.speedup).toBeLessThan(1.6);
+});
+
+test("--speed: a network that is much faster than was asked gives way to one of less harm", async () => {
+  // Each plan turns out twice as fast as foretold.
+  const generous: Judge = async (expected) => {
+    const judged = await judgeBy(1)(expected);
+    return { ...judged, speedup: 2 * judged.speedup };
+  };
+  const { expected, trials } = await findPlan(search({ speed: 4 }, generous), {});
+  expect(trials.length).toBeGreaterThan(1);
+  const kept = trials.filter((trial) => trial.kept);
+  expect(expected).toBe(kept.at(-1)!.expected);
+  expect(expected.harm).toBe(Math.min(...kept.map((trial) => trial.expected.harm)));
+  expect(kept.at(-1)!.judged.speedup).toBeLessThan(4.6);
+});
+
 test("a speed and a drop: both, or the truth about what can be had", async () => {
   const both = await findPlan(search({ speed: 1.5, maxDrop: 5 }, judgeBy(1)), {});
   expect(both.trials.at(-1)!.judged.speedup).toBeGreaterThanOrEqual(1.5);
