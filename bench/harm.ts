@@ -95,16 +95,18 @@ function compared(
   const open = candidates.filter((each) => measured.get(each)! > LEAST && each.error > 0);
   const scale = median(open.map((each) => measured.get(each)! / each.error ** 2));
   const factor = (told: number, harm: number) => Math.exp(Math.abs(Math.log(told / harm)));
-  const all = open.map((each) => ({
+  const factors = open.map((each) => ({
     readOff: factor(readOff.get(each)!, measured.get(each)!),
     byError: factor(scale * each.error ** 2, measured.get(each)!),
   }));
+  // What was measured in the first place is not read off.
+  const all = factors.filter((one) => one.readOff > 1 + 1e-9);
   const spread = (of: (one: (typeof all)[number]) => number) => ({
     median: median(all.map(of)),
     p90: quantile(all.map(of), 0.9),
   });
   return {
-    ...{ all, candidates: open.length, seconds, seconds_for_all: secondsForAll },
+    ...{ all, candidates: open.length, read: all.length, seconds, seconds_for_all: secondsForAll },
     read_off: spread(({ readOff }) => readOff),
     by_error: spread(({ byError }) => byError),
   };

@@ -118,7 +118,7 @@ function addGoals(command: Command): void {
     .option("--report <file>", "write an HTML page that shows what was done, tried, gained and lost", fileName)
     .option(
       "--images <n>",
-      "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144, to tune all)",
+      "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144 to 20480, to tune all)",
       whole(1),
     )
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0));

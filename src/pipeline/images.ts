@@ -32,9 +32,12 @@ export interface Images {
   readonly notes: readonly string[];
 }
 
-/** Images used by default; a promised drop takes more to be told from noise. */
+/** Images used by default. */
 const IMAGES = 1024;
-const PROMISE_IMAGES = 6144;
+
+/** A promised drop takes more to be told from noise: as many as one pass in so many multiply-accumulates takes, within these bounds. */
+const PROMISE_MACS = 1e12;
+const PROMISE_IMAGES = { least: 6144, most: 20_480 };
 
 /** Images for fitting at most, where there is a promise; the others are for choosing and measuring, half each. */
 const FITTED = 1024;
@@ -65,7 +68,7 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
   }
   if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
   const data = keptDataset(options.data, DECODED_BYTES);
-  const all = sample(data, options.images ?? (maxDrop === undefined ? IMAGES : PROMISE_IMAGES), seed);
+  const all = sample(data, options.images ?? (maxDrop === undefined ? IMAGES : promiseImages(prepared)), seed);
   const { measured, choice, rest, heldOut } = shares(all, maxDrop !== undefined, seed);
   const { tuning, notes } = await chooseTuning(prepared, data, measured, options);
   for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
@@ -82,6 +85,9 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
   const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
   return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
 }
+
+const promiseImages = ({ costs }: Prepared): number =>
+  Math.min(PROMISE_IMAGES.most, Math.max(PROMISE_IMAGES.least, Math.floor(PROMISE_MACS / Math.max(1, costs.macs))));
 
 /** Too few images to spare any: they serve all ends, and the report says so. */
 const FEW = 16;

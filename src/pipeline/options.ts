@@ -27,8 +27,8 @@ export interface CompressOptions extends Goals, Control {
   /** A plan to carry out in place of a choice by goals: the text that formatPlan makes. */
   readonly plan?: string;
   /**
-   * How many images to use at most, a seeded sample; by default 1,024, for a promised drop 6,144, and for fine-tuning all. A part of
-   * the sample is kept for measuring and never fitted to or trained on.
+   * How many images to use at most, a seeded sample; by default 1,024, for a promised drop 6,144 to 20,480 (the more the smaller the
+   * network), and for fine-tuning all. A part of the sample is kept for measuring and never fitted to or trained on.
    */
   readonly images?: number;
   /**

@@ -32,7 +32,7 @@ export interface Judged {
 export interface Trial {
   readonly expected: Expected;
   readonly judged: Judged;
-  /** Whether the goals held: on the images of the choice with a margin, on those of the proof as measured. */
+  /** Whether the goals held, as measured on the images of the choice or of the proof. */
   readonly kept: boolean;
   /** Measured on images that had no part in the choice. */
   readonly proof: boolean;
@@ -142,18 +142,18 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   if (curve.length === 0 && choosePlan(search.pool, budgetsOf(search)) === null) refuse(search);
   if (curve.length === 0) return nothingWithin(search, maxDrop, trials);
   const judged = new Map<number, Trial>();
-  const margin = search.allowance * maxDrop;
+  const limit = search.allowance * maxDrop;
   const at = async (index: number): Promise<boolean> => {
     const note = bestOf([...judged.values()]);
     control.onProgress?.({ phase: "search", done: judged.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
     const expected = curve[index]!;
     const result = await search.judge(expected);
-    const trial = { expected, judged: result, kept: likely(result, margin), proof: false };
+    const trial = { expected, judged: result, kept: (result.drop ?? 0) <= limit, proof: false };
     judged.set(index, trial);
     trials.push(trial);
     return trial.kept;
   };
-  let best = await bisect(curve.length, startOn(curve, margin), at);
+  let best = await bisect(curve.length, startOn(curve, limit), at);
   for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
     const result = await search.prove(curve[best]!);
     const kept = (result.drop ?? 0) <= maxDrop && !result.slower;
@@ -232,12 +232,6 @@ function saferThan(index: number, curve: readonly Expected[], share: number): nu
   let next = index - 1;
   while (next >= 0 && curve[next]!.harm > share * curve[index]!.harm) next--;
   return next;
-}
-
-/** Whether a drop keeps within a limit with one standard error to spare. */
-function likely({ drop, drop_ci95 }: Judged, limit: number): boolean {
-  if (drop === null || drop_ci95 === null) return true;
-  return drop + (drop_ci95[1] - drop_ci95[0]) / (2 * 1.96) <= limit || (drop <= 0 && drop_ci95[0] === drop_ci95[1]);
 }
 
 /** A speed and a drop: the most accurate plan at the speed must keep the drop. */
