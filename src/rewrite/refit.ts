@@ -105,8 +105,8 @@ function startingPoint({ model, group, weight, bias, reader }: Replaced, layer: 
 }
 
 /**
- * The sums of features and targets of each group, and the passages moved on: through the original past the layer, and through the network so far
- * up to the last stage, whose weight is about to change.
+ * The sums of features and targets of each group, and the passages moved on: through the original past the layer, and through the
+ * network so far up to the last stage, whose weight is about to change.
  */
 async function gather(
   la: Linalg,
