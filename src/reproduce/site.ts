@@ -22,6 +22,7 @@ import {
   threadsText,
   times,
 } from "./tables.ts";
+import { methodWorthTable, metricTable } from "./worth.ts";
 
 /** What is told of a run beside its results. */
 export interface SiteOptions {
@@ -108,6 +109,7 @@ function partsOf(results: Results): readonly Part[] {
       ],
       figures: [errorFigure(results)],
       tables: [
+        { table: methodWorthTable(results), folded: false },
         { table: layerTable(results), folded: false },
         { table: methodTable(results), folded: true },
       ],
@@ -128,6 +130,12 @@ function partsOf(results: Results): readonly Part[] {
       ],
       figures: [clusterFigure(results), ...curves(second)],
       tables: [{ table: curveTable(results, "second"), folded: true }],
+    },
+    {
+      ...{ id: "metrics", title: "The metrics" },
+      paragraphs: ["What is close depends on the metric: the same curves, in numbers."],
+      figures: [],
+      tables: [{ table: metricTable(results), folded: false }],
     },
     {
       ...{ id: "speed", title: "Measured against theoretical speed-up" },

@@ -28,7 +28,7 @@ export interface Cell {
 }
 
 /** A text, or nothing where there is no value. */
-function cell<T>(value: T | null | undefined, format: (value: T) => string = String): Cell {
+export function cell<T>(value: T | null | undefined, format: (value: T) => string = String): Cell {
   return value === null || value === undefined ? { value: null, text: "" } : { value, text: format(value) };
 }
 
@@ -67,8 +67,8 @@ const FORMULAS: Readonly<Record<MethodName, string>> = {
   tucker2: "Cr1 + r1r2XY + r2F",
 };
 
-const text = (key: string, title: string) => ({ key, title }) as const;
-const number = (key: string, title: string) => ({ key, title, align: "right" as const });
+export const text = (key: string, title: string) => ({ key, title }) as const;
+export const number = (key: string, title: string) => ({ key, title, align: "right" as const });
 
 /** A value with its interval behind it; in JSON they stand apart. */
 const ranged = (

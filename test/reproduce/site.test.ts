@@ -28,7 +28,7 @@ test("a page, figures, tables as text and as JSON, and all values", () => {
   expect(names).toEqual(
     expect.arrayContaining(["index.html", "results.json", "figures/speed.svg", "figures/cascade.svg"]),
   );
-  const tables = ["layers", "methods", "first-convolution", "speed", "fully-connected", "cascade"];
+  const tables = ["layers", "methods", "first-convolution", "metrics", "speed", "fully-connected", "cascade"];
   expect(named(/^tables\//).map(([name]) => name)).toEqual(
     tables.flatMap((name) => [`tables/${name}.txt`, `tables/${name}.json`]),
   );
