@@ -57,7 +57,9 @@ test("--json: one object that tells of the folder; every file that it names is t
   expect(report.baseline.n).toBe(40);
   expect(Object.keys(await filesOf("out")).sort()).toEqual([...report.files].sort());
   expect(report.findings.map(({ figure }) => figure)).toEqual(report.files.filter((name) => name.endsWith(".svg")));
-  expect(await readFile(report.page, "utf8")).toContain("lowrank reproduce --output out --model model.onnx --data photos");
+  expect(await readFile(report.page, "utf8")).toContain(
+    "lowrank reproduce --output out --model model.onnx --data photos",
+  );
 });
 
 test("again: nothing is measured, the files are the same but for what was asked for; text says what figures show", async () => {
