@@ -46,10 +46,10 @@ export async function search(given: Work): Promise<Searched> {
   const first = await poolOf(work, timed);
   const goals = { macs, params, speed, maxDrop } as Search["goals"];
   const found = await findIn(work, first, goals);
-  if (timed || !slower(found.outcome)) return found;
-  // Once more, so that noise does not decide what is written.
+  if (!slower(found.outcome)) return found;
+  // Once more, so that noise does not decide what is written or told.
   const again = await measuredAgain(work, found.outcome);
-  if (!slower(again)) return { ...found, outcome: again };
+  if (timed || !slower(again)) return { ...found, outcome: again };
   // Fewer MACs made it slower: only candidates that are faster than their layers, then.
   const second = await findIn(work, await poolOf(work, true), goals);
   if (!slower(second.outcome)) return second;
