@@ -22,8 +22,10 @@ export type Harms = ReadonlyMap<Candidate, number>;
 /** Harm of outputs that are not finite. */
 const HOPELESS = 1e6;
 
-/** Images that tell a harm: their mean is steady enough to rank candidates by. */
+/** Images that tell a harm: their mean is steady enough to rank candidates by. Fewer where all runs would take more than HARM_MACS. */
 const IMAGES = 192;
+const LEAST_IMAGES = 32;
+const HARM_MACS = 2e13;
 
 /** Ranks of a method that are measured; the others are read off between them. */
 const ANCHORS = 4;
@@ -41,9 +43,9 @@ export async function measureHarms(
   control: Control,
 ): Promise<Harms> {
   const harms = new Map<Candidate, number>();
-  let passage = startPassage(firstImages(calibration, IMAGES), session);
-  const reference = await answers(passage, model, control);
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
+  let passage = startPassage(firstImages(calibration, imagesFor(open, wanted)), session);
+  const reference = await answers(passage, model, control);
   for (const [done, one] of open.entries()) {
     control.onProgress?.({ phase: "harms", done, total: open.length, note: one.layer.name });
     passage = await advance(passage, model, one.layer.node, [], () => {}, control);
@@ -62,6 +64,16 @@ export async function measureHarms(
   }
   control.onProgress?.({ phase: "harms", done: open.length, total: open.length });
   return harms;
+}
+
+/** A candidate runs what follows its layer: half the network on the mean. */
+function imagesFor(open: readonly ScoredLayer[], wanted: (candidate: Candidate) => boolean): number {
+  const whole = open.reduce((sum, { layer }) => sum + layer.macs, 0);
+  const runs = open.flatMap(({ candidates }) =>
+    [...byMethod(candidates.filter(wanted)).values()].map(({ length }) => Math.min(length, ANCHORS)),
+  );
+  const all = runs.reduce((sum, count) => sum + (count * whole) / 2, 1);
+  return Math.min(IMAGES, Math.max(LEAST_IMAGES, Math.floor(HARM_MACS / all)));
 }
 
 function byMethod(candidates: readonly Candidate[]): ReadonlyMap<MethodName, readonly Candidate[]> {
