@@ -17,16 +17,16 @@ const METRIC_STYLES: Readonly<Record<MetricName, number>> = {
   kfac: 3,
 };
 
-const TREATMENTS = [
+export const TREATMENTS = [
   { key: "factors", title: "factors alone, as in the paper" },
   { key: "refit", title: "last factor refitted" },
   { key: "tuned", title: "layers above tuned" },
 ] as const;
 
-type Treatment = (typeof TREATMENTS)[number]["key"];
+export type Treatment = (typeof TREATMENTS)[number]["key"];
 
-/** On a logarithmic axis nothing lies at 0. */
-const LEAST_KL = 1e-6;
+/** Divergences below this are none: on a logarithmic axis nothing lies at 0. */
+export const LEAST_KL = 1e-6;
 
 export function curveFigure(results: Results, one: LayerResults, method: string): Figure {
   const curves = one.curves.filter((setting) => setting.method === method);

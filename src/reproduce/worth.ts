@@ -5,28 +5,23 @@ import type { MethodName } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import type { MetricName } from "../metric/metric.ts";
 import { digits } from "../report/format.ts";
-import { measured } from "./curves.ts";
+import { LEAST_KL, measured, TREATMENTS, type Treatment } from "./curves.ts";
 import { FULL, isSame } from "./experiments.ts";
 import { listed } from "./figure.ts";
 import type { LayerResults, Results } from "./run.ts";
 import { cell, type DataTable, number, pointAt, text, times } from "./tables.ts";
-
-/** Divergences below this are none. */
-const LEAST_KL = 1e-6;
 
 const geometricMean = (values: readonly number[]): number =>
   Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 
 const meanKl = (values: readonly number[]): number => geometricMean(values.map((kl) => Math.max(LEAST_KL, kl)));
 
-const TREATMENTS = ["factors", "refit", "tuned"] as const;
-
 interface MetricRow {
   readonly layer: string;
   readonly method: MethodName;
   readonly metric: MetricName;
   /** Null where nothing was tuned. */
-  readonly kl: Readonly<Record<(typeof TREATMENTS)[number], number | null>>;
+  readonly kl: Readonly<Record<Treatment, number | null>>;
 }
 
 /** The divergence over a curve's settings, by metric and by what was done after. */
@@ -57,7 +52,7 @@ function metricRows(one: LayerResults): readonly MetricRow[] {
     const points = one.points.filter(({ setting }) => curves.some(isSame(setting)));
     const metrics = [...new Set(points.map(({ metric }) => metric))];
     return metrics.map((metric): MetricRow => {
-      const [factors = null, refit = null, tuned = null] = TREATMENTS.map((key) => {
+      const [factors = null, refit = null, tuned = null] = TREATMENTS.map(({ key }) => {
         const found = measured(one, curves, metric, key).map(({ accuracy }) => accuracy.kl);
         return found.length === 0 ? null : meanKl(found);
       });
