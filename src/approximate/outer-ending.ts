@@ -43,9 +43,9 @@ export async function endingUnder(
   const target = await targetOf(la, unfolded(weight), patches);
   return async (terms, better) => {
     const bettered = better && white !== null && patches !== null ? await descended(la, target, white, terms) : terms;
-    const { features, ...stages } = rounded(evenly({ ...terms, ...bettered }));
+    const { features, ...stages } = rounded(normalised({ ...terms, ...bettered }));
     const last = await solveLastStage(la, target, features);
-    return { ...stages, third: Float32Array.from(last.weight.data), error: last.error };
+    return { ...evenly({ ...stages, third: Float32Array.from(last.weight.data) }, terms.a.rows), error: last.error };
   };
 }
 
@@ -57,32 +57,44 @@ async function underAlpha(la: Linalg, tensor: Tensor3, alpha: Float32Array): Pro
   const target = await targetOf(la, scaledColumns(weight, scale), null);
   return async (terms, better) => {
     const few = terms.a.rows <= MOST_FACTORS;
-    const bettered = evenly(few && better ? await weightedComponents(la, problem, terms, WEIGHTED_SWEEPS) : terms);
+    const bettered = normalised(few && better ? await weightedComponents(la, problem, terms, WEIGHTED_SWEEPS) : terms);
     const { features, ...stages } = rounded(bettered);
     const last = few
       ? await weightedRows(la, { weight, squares }, features, transpose(bettered.a))
       : (await solveLastStage(la, target, scaledColumns(features, scale))).weight;
     const error = await weightedError(la, { weight, squares }, last, features);
-    return { ...stages, third: Float32Array.from(last.data), error };
+    return { ...evenly({ ...stages, third: Float32Array.from(last.data) }, terms.a.rows), error };
   };
 }
 
-/** Terms whose three vectors are equally long. */
-function evenly(terms: Components): Components {
-  const rows = [terms.a, terms.b, terms.c];
-  const lengths = rows.map(({ rows: K, cols, data }) =>
-    Float64Array.from({ length: K }, (_, k) => Math.sqrt(energyOf(data.subarray(k * cols, (k + 1) * cols)))),
+/** The same terms with b_k and c_k of unit length, so that they say nothing of how much each term counts. */
+function normalised({ a, b, c }: Components): Components {
+  const [unitB, unitC] = [b, c].map((rows) => stretched(rows, (k) => 1 / (lengthOf(rows, k) || 1)));
+  const carried = stretched(a, (k) => (lengthOf(b, k) || 1) * (lengthOf(c, k) || 1));
+  return { a: carried, b: unitB!, c: unitC! };
+}
+
+const lengthOf = ({ cols, data }: Matrix, k: number): number =>
+  Math.sqrt(energyOf(data.subarray(k * cols, (k + 1) * cols)));
+
+function stretched({ rows, cols, data }: Matrix, by: (k: number) => number): Matrix {
+  const factors = Float64Array.from({ length: rows }, (_, k) => by(k));
+  return matrix(
+    rows,
+    cols,
+    data.map((value, i) => value * factors[Math.floor(i / cols)]!),
   );
-  const [a, b, c] = rows.map(({ rows: K, cols, data }, mode) => {
-    const out = matrix(K, cols, data.slice());
-    for (let k = 0; k < K; k++) {
-      const own = lengths[mode]![k]!;
-      const each = Math.cbrt(lengths[0]![k]! * lengths[1]![k]! * lengths[2]![k]!);
-      for (let i = k * cols; each > 0 && i < (k + 1) * cols; i++) out.data[i]! *= each / own;
-    }
-    return out;
-  });
-  return { a: a!, b: b!, c: c! };
+}
+
+type Numbers = Omit<Ended, "error">;
+
+/** Terms of unit b_k and c_k, spread over their three vectors by powers of two, which change no rounded number's digits. */
+function evenly({ first, second, third }: Numbers, K: number): Numbers {
+  const squares = new Float64Array(K);
+  for (let i = 0; i < third.length; i++) squares[i % K]! += third[i]! ** 2;
+  const each = squares.map((square) => (square > 0 ? 2 ** Math.round(Math.log2(square) / 6) : 1));
+  const spread = (rows: Float32Array) => rows.map((value, i) => value * each[Math.floor((i * K) / rows.length)]!);
+  return { first: spread(first), second: spread(second), third: third.map((value, i) => value / each[i % K]! ** 2) };
 }
 
 /** The first two stages, and the features that they make: K x CXY. */

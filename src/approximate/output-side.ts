@@ -45,12 +45,16 @@ function weighedError(rebuilt: Float64Array, weight: Float32Array, alpha: Float3
   return total > 0 ? Math.sqrt(error / total) : 0;
 }
 
-/** L with G = L L'; of the diagonal alone where G cannot be met otherwise. */
+/**
+ * L with G = L L'; of the diagonal alone where G cannot be met otherwise. G is first scaled by a power of two to a mean diagonal near
+ * 1, so that stages which a method made equally large stay so.
+ */
 async function rootOf(la: Linalg, gram: Matrix, whole: boolean): Promise<Matrix> {
   const n = gram.rows;
-  const ridge = (RIDGE * trace(gram)) / n || 1;
-  const out = matrix(n, n, whole ? gram.data.slice() : undefined);
-  for (let i = 0; i < n; i++) out.data[i * n + i] = gram.data[i * n + i]! + ridge;
+  const mean = trace(gram) / n;
+  const scale = mean > 0 ? 2 ** -Math.round(Math.log2(mean)) : 1;
+  const out = matrix(n, n, whole ? gram.data.map((value) => scale * value) : undefined);
+  for (let i = 0; i < n; i++) out.data[i * n + i] = scale * gram.data[i * n + i]! + (RIDGE * scale * mean || 1);
   return cholesky(la, out);
 }
 

@@ -4,7 +4,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { findLayers, weightMatrix } from "../../src/analyze/layers.ts";
 import { stageCosts } from "../../src/approximate/methods.ts";
 import { outer } from "../../src/approximate/outer.ts";
+import { endingUnder } from "../../src/approximate/outer-ending.ts";
 import { rebuild } from "../../src/approximate/rebuild.ts";
+import { weightTensor } from "../../src/approximate/tensor.ts";
+import { whiteningOf } from "../../src/approximate/whiten.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { frobenius } from "../../src/metric/metric.ts";
@@ -124,4 +127,21 @@ test("what it cannot take apart is refused with the reason", () => {
   expect(outer.refuses({ ...layer, geometry: { ...layer.geometry, group: 2 } })).toBe("grouped: 2 groups");
   expect(outer.invalid(layer, [0])).toContain("from 1 to 54");
   expect(outer.invalid(layer, [54])).toBe(null);
+});
+
+test("a term that the first fit gave up counts again where the metric revives it", async () => {
+  const layer = convLayer(10, 6, [3, 2]);
+  const metric = patchesMetric(layer, 3);
+  const weight = weightTensor(weightMatrix(layer), layer.shape);
+  const white = await whiteningOf(la, metric, layer.shape);
+  const ending = await endingUnder(la, weight, metric, white);
+  const terms = { a: normalMatrix(4, 10, 1), b: normalMatrix(4, 6, 2), c: normalMatrix(4, 6, 3) };
+  const faded = structuredClone(terms);
+  for (const rows of Object.values(faded)) for (let i = 0; i < rows.cols; i++) rows.data[i]! *= 1e-78;
+  const [one, other] = [await ending(terms, true), await ending(faded, true)];
+  expect(other.error).toBeCloseTo(one.error, 6);
+  for (const stage of ["first", "second", "third"] as const) {
+    const largest = Math.max(...one[stage].map(Math.abs));
+    expect(Math.max(...other[stage].map(Math.abs))).toBeCloseTo(largest, 3);
+  }
 });
