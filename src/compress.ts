@@ -18,6 +18,7 @@ import { type CompressOptions, checkOptions } from "./pipeline/options.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
 import { describe } from "./report/describe.ts";
+import { plural } from "./report/format.ts";
 import type { CompressDetails } from "./report/html-details.ts";
 import type { CompressReport } from "./report/report.ts";
 import type { SessionOptions } from "./runtime/session.ts";
@@ -124,7 +125,13 @@ function reportOf(
     },
     batch: prepared.input.batch ?? options.batch ?? 1,
     threads: options.threads ?? null,
-    notes: [...notesOf(prepared, images, outcome), ...substitutes, ...images.notes, ...built.notes],
+    notes: [
+      ...notesOf(prepared, images, outcome),
+      ...untriedNotes(scored),
+      ...substitutes,
+      ...images.notes,
+      ...built.notes,
+    ],
     seed: options.seed ?? 0,
   });
 }
@@ -133,6 +140,15 @@ function tuningOf({ tuning }: Images, { built: { tuned } }: Outcome, { finetune 
   if (tuning === null || tuned === null) return null;
   const { loss, train, validation } = tuning;
   return { ...tuned, loss: loss.kind, epochs: finetune, train: train.length, validation: validation.length };
+}
+
+function untriedNotes(scored: readonly ScoredLayer[]): string[] {
+  const cut = scored.flatMap(({ untried = [] }) => (untried.length > 0 ? [untried] : []));
+  if (cut.length === 0) return [];
+  const methods = [...new Set(cut.flat())].join(", ");
+  return [
+    `not tried on ${plural(cut.length, "large layer")}, to save time: ${methods} (name methods to try them everywhere)`,
+  ];
 }
 
 function notesOf(

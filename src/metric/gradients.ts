@@ -13,7 +13,7 @@ import type { Model } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { type Matrix, matrix } from "../linalg/matrix.ts";
 import type { Control } from "../progress.ts";
-import type { NdArray, SessionOptions } from "../runtime/session.ts";
+import type { SessionOptions } from "../runtime/session.ts";
 import type { LayerBatch, Value, Wanted } from "./gradient-graph.ts";
 import { confusable, fisherDraws } from "./score-gradients.ts";
 import { type Streaming, streamGradients } from "./stream-gradients.ts";
@@ -62,7 +62,9 @@ export async function gradientStatistics(
   const streaming: Streaming = {
     vectors: ofWeights ? confusable(labels) : fisherDraws(draws, seed),
     wanted: ofWeights ? squaredGradients : outputMoments,
-    take: ({ name }, value) => addTo(sums, name, value),
+    // Squares are added up in float32, as large as the weight itself: nothing cancels in a sum of what is not negative.
+    take: ({ name }, { data }) =>
+      addTo(sums, name, ofWeights || sums.has(name) ? (data as Float32Array) : Float64Array.from(data as Float32Array)),
     bytes: ofWeights ? weightBytes : outputBytes,
     session,
   };
@@ -79,9 +81,11 @@ export async function gradientStatistics(
   );
 }
 
-/** Squares are added up in float32, as large as the weight itself: nothing cancels in a sum of what is not negative. */
-function addTo(sums: Map<string, Float32Array | Float64Array>, name: string, { data }: NdArray): void {
-  const values = data as Float32Array | Float64Array;
+function addTo(
+  sums: Map<string, Float32Array | Float64Array>,
+  name: string,
+  values: Float32Array | Float64Array,
+): void {
   const sum = sums.get(name);
   if (sum === undefined) sums.set(name, values);
   else for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
@@ -111,7 +115,7 @@ function weightBytes({ shape: { F, C, X, Y }, positions }: Layer) {
 }
 
 function outputBytes({ shape: { F }, positions }: Layer) {
-  return { fixed: SUMS * 8 * F * F, perImage: 3 * 8 * F * positions };
+  return { fixed: (8 + 4 + 4) * F * F, perImage: 3 * 8 * F * positions };
 }
 
 /** The sum over images of d^2, F x CXY. */
@@ -144,14 +148,15 @@ export function windowOfLayer({ geometry }: Layer): Window {
 const rowsOf = (e: Emitter, { images, layer }: LayerBatch, { name }: Value, width: number) =>
   reshape(e, name, [images, layer.positions, width]);
 
-/** The sum over images and positions of g g', F x F, in float64. */
+/** The sum over images and positions of g g', F x F: added up in float64, and rounded only then, for half the bytes on the way out. */
 const outputMoments: Wanted = (e, { layer: { op, shape, positions }, images, g }) => {
-  const wide = (name: string) => e.op("Cast", [name], { to: int(11) });
+  const to = (type: number) => (name: string) => e.op("Cast", [name], { to: int(type) });
+  const [float, double] = [to(1), to(11)];
   if (op !== "Conv") {
-    const rows = wide(reshape(e, g.name, [images * positions, shape.F]));
-    return matmul(e, swapLast(e, rows, 2), rows);
+    const rows = double(reshape(e, g.name, [images * positions, shape.F]));
+    return float(matmul(e, swapLast(e, rows, 2), rows));
   }
   const channels = transpose(e, reshape(e, g.name, [images, shape.F, positions]), [1, 0, 2]);
-  const rows = wide(reshape(e, channels, [shape.F, images * positions]));
-  return matmul(e, rows, swapLast(e, rows, 2));
+  const rows = double(reshape(e, channels, [shape.F, images * positions]));
+  return float(matmul(e, rows, swapLast(e, rows, 2)));
 };

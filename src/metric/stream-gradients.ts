@@ -33,7 +33,7 @@ export interface Streamed {
 
 /** What layers of one group hold, and what one batch takes, at most. */
 const GROUP_BYTES = 512 * 2 ** 20;
-const BATCH_BYTES = 256 * 2 ** 20;
+const BATCH_BYTES = 1024 * 2 ** 20;
 
 /** Values of a layer's size that one image leaves in memory: its input and output, and the gradients of both. */
 const COPIES = 4;

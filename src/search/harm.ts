@@ -1,7 +1,8 @@
 // The harm of a candidate: how far the network's answers move when that one layer is replaced and all others stay. It is the mean
 // KL divergence of the class probabilities on calibration images, or the squared relative output error where there is no
 // classifier. Images are run up to the layer once, and only what follows is run again. A method's harm is measured at a few of its
-// ranks and read off between them, by the error that each rank has under the metric.
+// ranks and read off between them, by the error that each rank has under the metric; where that takes too many runs, all methods of a
+// layer are read off together, since the metric's error tells much the same whichever method made it.
 
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
@@ -25,14 +26,15 @@ const HOPELESS = 1e6;
 /** Images that tell a harm: their mean is steady enough to rank candidates by. Fewer where all runs would take more than HARM_MACS. */
 const IMAGES = 192;
 const LEAST_IMAGES = 32;
-const HARM_MACS = 2e13;
+const HARM_MACS = 1e13;
 
-/** Ranks of a method that are measured; the others are read off between them. */
+/** Candidates that are measured of those that are read off together. */
 const ANCHORS = 4;
 
 /**
  * @param model the network that the layers belong to; their decompositions are of its weights
  * @param wanted the candidates that may be chosen; the others have no harm
+ * @param mostMacs multiply-accumulates that all runs may take, beyond the least that there must be
  */
 export async function measureHarms(
   model: Model,
@@ -41,20 +43,21 @@ export async function measureHarms(
   calibration: Calibration,
   session: SessionOptions,
   control: Control,
+  mostMacs = HARM_MACS,
 ): Promise<Harms> {
   const harms = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
-  let passage = startPassage(firstImages(calibration, imagesFor(open, wanted)), session);
+  const { groups, images } = affordableRuns(open, wanted, mostMacs);
+  let passage = startPassage(firstImages(calibration, images), session);
   const reference = await answers(passage, model, control);
   for (const [done, one] of open.entries()) {
     control.onProgress?.({ phase: "harms", done, total: open.length, note: one.layer.name });
     passage = await advance(passage, model, one.layer.node, [], () => {}, control);
-    for (const [method, candidates] of byMethod(one.candidates.filter(wanted))) {
-      const decomposition = one.decompositions.get(method)!;
+    for (const candidates of groups.get(one)!) {
       const measured: Point[] = [];
       for (const candidate of anchors(candidates)) {
         checkInterrupted(control);
-        const factors = await decomposition.cut(candidate.rank);
+        const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
         const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
         const harm = distance(reference, await answers(passage, changed, control));
         measured.push({ error: candidate.error, harm });
@@ -66,24 +69,38 @@ export async function measureHarms(
   return harms;
 }
 
-/** A candidate runs what follows its layer: half the network on the mean. */
-function imagesFor(open: readonly ScoredLayer[], wanted: (candidate: Candidate) => boolean): number {
-  const whole = open.reduce((sum, { layer }) => sum + layer.macs, 0);
-  const runs = open.flatMap(({ candidates }) =>
-    [...byMethod(candidates.filter(wanted)).values()].map(({ length }) => Math.min(length, ANCHORS)),
-  );
-  const all = runs.reduce((sum, count) => sum + (count * whole) / 2, 1);
-  return Math.min(IMAGES, Math.max(LEAST_IMAGES, Math.floor(HARM_MACS / all)));
+/** Candidates of a layer that are read off together. */
+type Groups = ReadonlyMap<ScoredLayer, readonly (readonly Candidate[])[]>;
+
+/** A group for each method, or for all of a layer where that would take too many runs, and how many images the runs can have. */
+function affordableRuns(open: readonly ScoredLayer[], wanted: (candidate: Candidate) => boolean, mostMacs: number) {
+  const grouped = (groupsOf: (candidates: readonly Candidate[]) => readonly (readonly Candidate[])[]): Groups =>
+    new Map(open.map((one) => [one, groupsOf(one.candidates.filter(wanted))]));
+  const methods = grouped(byMethod);
+  const groups = LEAST_IMAGES * macsOf(open, methods) <= mostMacs ? methods : grouped((all) => [all]);
+  const images = Math.min(IMAGES, Math.max(LEAST_IMAGES, Math.floor(mostMacs / macsOf(open, groups))));
+  return { groups, images };
 }
 
-function byMethod(candidates: readonly Candidate[]): ReadonlyMap<MethodName, readonly Candidate[]> {
+/** Of all runs, an image: each is of the layer and those that follow. */
+function macsOf(open: readonly ScoredLayer[], groups: Groups): number {
+  let [following, sum] = [0, 1];
+  for (const one of open.toReversed()) {
+    following += one.layer.macs;
+    const runs = groups.get(one)!.reduce((count, { length }) => count + Math.min(length, ANCHORS), 0);
+    sum += runs * following;
+  }
+  return sum;
+}
+
+function byMethod(candidates: readonly Candidate[]): readonly (readonly Candidate[])[] {
   const groups = new Map<MethodName, Candidate[]>();
   for (const candidate of candidates) {
     const group = groups.get(candidate.method);
     if (group === undefined) groups.set(candidate.method, [candidate]);
     else group.push(candidate);
   }
-  return groups;
+  return [...groups.values()];
 }
 
 /** The layer's bias, and the mean of what the factors leave out of its outputs: b + (W - W~) mu, mu the mean patch. */

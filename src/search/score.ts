@@ -6,7 +6,6 @@ import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
-import { METHODS } from "../approximate/methods.ts";
 import { decompose } from "../approximate/output-side.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
@@ -18,11 +17,14 @@ import { mahalanobis } from "../metric/mahalanobis.ts";
 import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { type Affordable, affordableOf } from "./affordable.ts";
 import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
 
 export interface ScoredLayer {
   readonly layer: Layer;
   readonly candidates: readonly Candidate[];
+  /** Methods that apply but would take too long here, so that they were not tried. */
+  readonly untried?: readonly MethodName[];
   readonly decompositions: ReadonlyMap<MethodName, Decomposition>;
   /** Mean patch of the layer's input, length CXY; null without images. */
   readonly mean: Float64Array | null;
@@ -44,6 +46,11 @@ export interface ScoreOptions {
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
 }
 
+interface Scoring extends ScoreOptions {
+  /** By default every method that applies. */
+  readonly affordable?: Affordable;
+}
+
 /** Statistics of one group of layers, and the activations of one batch that they are made of, take at most so many bytes. */
 const GROUP_BYTES = 512 * 2 ** 20;
 
@@ -53,9 +60,10 @@ export async function scoreLayers(
   model: Model,
   layers: readonly Layer[],
   calibration: Calibration | null,
-  options: ScoreOptions,
+  given: ScoreOptions,
   control: Control,
 ): Promise<readonly ScoredLayer[]> {
+  const options: Scoring = { ...given, affordable: affordableOf(layers, given.methods) };
   const scored = new Map<string, ScoredLayer>();
   const open: Layer[] = [];
   for (const layer of layers) {
@@ -89,24 +97,15 @@ export async function scoreLayers(
 /** The methods that have at least one rank to try on the layer (the planned one where there is a plan). */
 export function methodsFor(
   layer: Layer,
-  { methods, planned }: Pick<ScoreOptions, "methods" | "planned">,
+  { methods, planned, affordable = () => true }: Pick<Scoring, "methods" | "planned" | "affordable">,
 ): readonly Method[] {
   const fitting = methods.filter((method) => method.refuses(layer) === null);
-  if (planned === undefined) {
-    const few = methods.length < METHODS.length;
-    return fitting.filter((m) => (few || affordable(layer, m)) && candidateRanks(layer, m).length > 0);
-  }
-  return fitting.filter((method) => planned.get(layer.name)?.method === method.name);
+  if (planned !== undefined) return fitting.filter((method) => planned.get(layer.name)?.method === method.name);
+  return fitting.filter((method) => affordable(layer, method) && candidateRanks(layer, method).length > 0);
 }
 
-/** Weights up to which a method that fits each rank anew is tried where nobody asked for it: beyond, it takes minutes a layer. */
-const LARGEST: Partial<Record<MethodName, number>> = { outer: 1_200_000, "bicluster+outer": 300_000 };
-
-const affordable = ({ shape: { F, C, X, Y } }: Layer, { name }: Method): boolean =>
-  F * C * X * Y <= (LARGEST[name] ?? Number.POSITIVE_INFINITY);
-
 /** The reason why no method can be tried; null where one can. */
-export function whyNoMethod(layer: Layer, options: Pick<ScoreOptions, "methods" | "planned">): string | null {
+export function whyNoMethod(layer: Layer, options: Pick<Scoring, "methods" | "planned" | "affordable">): string | null {
   if (methodsFor(layer, options).length > 0) return null;
   if (options.planned !== undefined) return "not in the plan";
   const fitting = options.methods.filter((method) => method.refuses(layer) === null);
@@ -115,11 +114,11 @@ export function whyNoMethod(layer: Layer, options: Pick<ScoreOptions, "methods" 
 }
 
 /** A method that does not split the patch needs only the covariance of the outputs. */
-function wantsPatches(layer: Layer, options: ScoreOptions): boolean {
+function wantsPatches(layer: Layer, options: Scoring): boolean {
   return methodsFor(layer, options).some((method) => method.wantsPatches);
 }
 
-function* groups(layers: readonly Layer[], batch: number, options: ScoreOptions): Generator<readonly Layer[]> {
+function* groups(layers: readonly Layer[], batch: number, options: Scoring): Generator<readonly Layer[]> {
   let group: Layer[] = [];
   let bytes = 0;
   for (const layer of layers) {
@@ -141,7 +140,7 @@ async function groupStatistics(
   model: Model,
   group: readonly Layer[],
   calibration: Calibration | null,
-  options: ScoreOptions,
+  options: Scoring,
   control: Control,
 ): Promise<ReadonlyMap<string, LayerStatistics> | null> {
   if (calibration === null) return null;
@@ -153,7 +152,7 @@ async function groupStatistics(
 /** Images whose gradients are looked at, and the multiply-accumulates that they may take in all, a dozen passes for each. */
 const GRADIENT_IMAGES = 256;
 const LEAST_GRADIENT_IMAGES = 32;
-const GRADIENT_MACS = 3e12;
+const GRADIENT_MACS = 2e12;
 const PASSES = 12;
 
 async function gradientsOf(
@@ -185,12 +184,7 @@ interface Statistics {
   readonly gradients: LayerGradients | null;
 }
 
-async function scoreLayer(
-  la: Linalg,
-  layer: Layer,
-  statistics: Statistics,
-  options: ScoreOptions,
-): Promise<ScoredLayer> {
+async function scoreLayer(la: Linalg, layer: Layer, statistics: Statistics, options: Scoring): Promise<ScoredLayer> {
   const metric = await metricOf(la, layer, statistics, options);
   const decompositions = new Map<MethodName, Decomposition>();
   const candidates: Candidate[] = [];
@@ -208,7 +202,9 @@ async function scoreLayer(
   }
   const blocked = statistics.gradients?.blocked ?? null;
   const mean = statistics.own?.inputMean ?? null;
-  const scored: ScoredLayer = { layer, candidates, decompositions, mean, refused: null };
+  const { affordable, ...all } = options;
+  const untried = methodsFor(layer, all).flatMap(({ name }) => (decompositions.has(name) ? [] : name));
+  const scored: ScoredLayer = { layer, candidates, untried, decompositions, mean, refused: null };
   if (blocked === null) return scored;
   return { ...scored, substitute: `${layer.name}: ${metric.name} in place of ${options.metric} (${blocked})` };
 }

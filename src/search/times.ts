@@ -1,6 +1,6 @@
 // How long each candidate takes in the layer's place, measured in the runtime at the layer's real input size, with the threads and
-// the batch that the result will be used with: the layer as it was and all its candidates in turn. Layers of one shape are measured
-// once.
+// the batch that the result will be used with: the layer as it was and all its candidates in turn. Layers of one shape are taken
+// together: what one of them has in common with another is measured once.
 
 import type { Layer } from "../analyze/layers.ts";
 import type { Dim, Model } from "../graph/model.ts";
@@ -47,27 +47,60 @@ export async function timeCandidates(
   control: Control,
 ): Promise<Times> {
   const { inputShapes, memo, zeros, ...timing } = options;
-  const shapes = inferShapes(model, inputShapes);
   const layers = new Map<Layer, number>();
   const candidates = new Map<Candidate, number>();
-  const open = scored.filter((one) => one.candidates.some(wanted));
-  for (const [done, one] of open.entries()) {
+  const groups = [...ofOneShape(model, scored, wanted, inputShapes)];
+  for (const [done, [shape, group]] of groups.entries()) {
     checkInterrupted(control);
-    control.onProgress?.({ phase: "timing candidates", done, total: open.length, note: one.layer.name });
-    const shape = shapes.get(one.layer.input)?.shape;
-    if (!shape?.every((dim) => typeof dim === "number")) continue;
-    const chosen = one.candidates.filter(wanted);
-    const key = JSON.stringify(["times", timing, zeros === true, shapeKey(one.layer, shape), chosen.map(nameOf)]);
+    const note = group[0]!.layer.name;
+    control.onProgress?.({ phase: "timing candidates", done, total: groups.length, note });
+    const open = new Map<string, Named>();
+    for (const one of group) {
+      for (const candidate of one.candidates.filter(wanted)) {
+        if (!open.has(nameOf(candidate))) open.set(nameOf(candidate), { one, candidate });
+      }
+    }
+    const key = JSON.stringify(["times", timing, zeros === true, shape, [...open.keys()]]);
     const found = await memo(key, async () => {
-      const contenders: Contender[] = [{ name: nameOf(null), model: partModel(model, model, one.layer, inputShapes) }];
-      for (const candidate of chosen) contenders.push(...(await formsOf(model, one, candidate, options)));
+      const first = { name: nameOf(null), model: partModel(model, model, group[0]!.layer, inputShapes) };
+      const contenders: Contender[] = [first];
+      for (const named of open.values()) contenders.push(...(await formsOf(model, named, options)));
       return compareInTurn(contenders, timing, control);
     });
-    layers.set(one.layer, found[nameOf(null)]!);
-    for (const candidate of chosen) candidates.set(candidate, found[nameOf(candidate)]!);
+    for (const one of group) {
+      layers.set(one.layer, found[nameOf(null)]!);
+      for (const candidate of one.candidates.filter(wanted)) candidates.set(candidate, found[nameOf(candidate)]!);
+    }
   }
-  control.onProgress?.({ phase: "timing candidates", done: open.length, total: open.length });
+  control.onProgress?.({ phase: "timing candidates", done: groups.length, total: groups.length });
   return { layers, candidates };
+}
+
+/** Layers with candidates to time, by all that the time of a layer depends on. */
+function ofOneShape(
+  model: Model,
+  scored: readonly ScoredLayer[],
+  wanted: (candidate: Candidate) => boolean,
+  inputShapes: TimesOptions["inputShapes"],
+): ReadonlyMap<string, readonly ScoredLayer[]> {
+  const shapes = inferShapes(model, inputShapes);
+  const groups = new Map<string, ScoredLayer[]>();
+  for (const one of scored) {
+    const input = shapes.get(one.layer.input)?.shape;
+    if (!input?.every((dim) => typeof dim === "number") || !one.candidates.some(wanted)) continue;
+    const { op, shape, geometry, bias } = one.layer;
+    const key = JSON.stringify([op, shape, geometry, bias !== null, input]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [one]);
+    else group.push(one);
+  }
+  return groups;
+}
+
+/** A candidate of a layer. */
+interface Named {
+  readonly one: ScoredLayer;
+  readonly candidate: Candidate;
 }
 
 /** Forms of one candidate that are timed at most: the canonical one and the first alternatives. */
@@ -76,8 +109,7 @@ const FORMS = 4;
 /** A candidate's network parts, one for each form, all of one name. */
 async function formsOf(
   model: Model,
-  one: ScoredLayer,
-  candidate: Candidate,
+  { one, candidate }: Named,
   { inputShapes, zeros }: TimesOptions,
 ): Promise<readonly Contender[]> {
   const { layer } = one;
@@ -121,11 +153,6 @@ async function compareInTurn(
 /** Null: the layer itself. */
 const nameOf = (candidate: Candidate | null): string =>
   candidate === null ? "layer" : `${candidate.method} ${candidate.rank.join(" ")}`;
-
-/** What the time of a layer depends on. */
-function shapeKey({ op, shape, geometry, bias }: Layer, input: readonly Dim[]): unknown {
-  return [op, shape, geometry, bias !== null, input];
-}
 
 /** Whether a candidate may be worth its time: not if another of the layer's has far less error for far fewer MACs. */
 export function promising({ candidates }: ScoredLayer): (candidate: Candidate) => boolean {

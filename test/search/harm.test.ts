@@ -11,6 +11,7 @@ import { methodsNamed } from "../../src/approximate/methods.ts";
 import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
+import { median } from "../../src/measure/statistics.ts";
 import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { correctedBias, harmAt, measureHarms } from "../../src/search/harm.ts";
@@ -61,6 +62,25 @@ function divergence(p: NdArray, q: NdArray): number {
 }
 
 describe("harm", () => {
+  test("of all methods of a layer together, where few runs are affordable, goes by the error and is near what each would be told", async () => {
+    const methods = methodsNamed(["channel", "spatial", "tucker2", "svd"]);
+    const options = { methods, metric: "kfac" as const, session: {}, seed: 0 };
+    const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
+    const apart = await measureHarms(source, scored, () => true, calibration, {}, {});
+    const together = await measureHarms(source, scored, () => true, calibration, {}, {}, 0);
+    const factors: number[] = [];
+    for (const { candidates } of scored) {
+      const sorted = candidates.toSorted((a, b) => a.error - b.error);
+      for (const [i, candidate] of sorted.entries()) {
+        expect(together.get(candidate)!).toBeGreaterThanOrEqual(i === 0 ? 0 : together.get(sorted[i - 1]!)!);
+        factors.push(Math.abs(Math.log(together.get(candidate)! / apart.get(candidate)!)));
+      }
+    }
+    expect(factors.length).toBeGreaterThan(10);
+    expect(median(factors)).toBeLessThan(Math.log(1.5));
+    expect(Math.max(...factors)).toBeGreaterThan(0);
+  });
+
   test("is the mean KL of the whole network with the one layer replaced", async () => {
     const methods = methodsNamed(["channel", "spatial", "svd"]);
     const options = { methods, metric: "covariance" as const, session: {}, seed: 0 };

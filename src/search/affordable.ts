@@ -1,0 +1,36 @@
+// Methods that fit each rank anew take minutes on large layers. Where nobody asked for them by name they are tried on as much of a
+// network as is affordable.
+
+import type { Layer } from "../analyze/layers.ts";
+import type { Method, MethodName } from "../approximate/method.ts";
+import { METHODS } from "../approximate/methods.ts";
+
+/** Weights, those of all layers together that a method is tried on. */
+const MOST_WEIGHTS: Partial<Record<MethodName, number>> = {
+  outer: 1_200_000,
+  "bicluster+outer": 600_000,
+  "bicluster+svd": 3_000_000,
+};
+
+/** Whether a method that applies to a layer is to be tried on it. */
+export type Affordable = (layer: Layer, method: Method) => boolean;
+
+/** Layers with the most MACs for their weights come first; all are affordable where only some of the methods may be used. */
+export function affordableOf(layers: readonly Layer[], methods: readonly Method[]): Affordable {
+  if (methods.length < METHODS.length) return () => true;
+  const weights = ({ shape: { F, C, X, Y } }: Layer) => F * C * X * Y;
+  const byWorth = layers.toSorted((a, b) => b.macs / weights(b) - a.macs / weights(a));
+  const left = new Map<Method, Set<Layer>>();
+  for (const method of methods) {
+    const most = MOST_WEIGHTS[method.name];
+    if (most === undefined) continue;
+    let sum = 0;
+    const fits = byWorth.filter((layer) => {
+      if (layer.refused !== null || method.refuses(layer) !== null || sum + weights(layer) > most) return false;
+      sum += weights(layer);
+      return true;
+    });
+    left.set(method, new Set(fits));
+  }
+  return (layer, method) => left.get(method)?.has(layer) ?? true;
+}
