@@ -19,7 +19,7 @@ export interface Calibration {
 }
 
 /**
- * Images `indices` of `dataset` for the model input `input`, at most `options.batch` in one batch.
+ * Images `indices` of `dataset` for the model input `input`, in that order, at most `options.batch` in one batch.
  * @param options `exact`: the model takes batches of just that size, so that what does not fill one is left out
  * @throws LowrankError `bad-data` where there is not one such batch
  */
@@ -58,7 +58,7 @@ export function calibrationOf(
   };
 }
 
-/** The same calibration, its first images only. */
+/** The same calibration, its first images only: they stand for all where those come in random order. */
 export function firstImages(calibration: Calibration, images: number): Calibration {
   if (calibration.count <= images) return calibration;
   const batches = Math.ceil(images / calibration.batch);

@@ -7,7 +7,7 @@ import { preprocessMetadata } from "../data/preprocess.ts";
 import { compressLayerwise, type LayerwiseResult, type TuningRecord } from "../finetune/layerwise.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { type Evaluation, evaluate } from "../measure/accuracy.ts";
+import { type EvaluateOptions, type Evaluation, evaluate } from "../measure/accuracy.ts";
 import { fastestForm } from "../measure/forms.ts";
 import { compareLatency, type Latency } from "../measure/latency.ts";
 import { type LayerTime, timeLayers } from "../measure/layers.ts";
@@ -182,9 +182,10 @@ export function compareAnswers(
   other: Model,
   indices: Int32Array,
   options: CompressOptions,
+  enough?: NonNullable<EvaluateOptions["enough"]>,
 ): Promise<Evaluation> {
   const { threads, provider } = options;
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
-  const reading = { threads, provider, indices, onSkip, ...controlOf(options) };
+  const reading = { threads, provider, indices, onSkip, ...(enough && { enough }), ...controlOf(options) };
   return evaluate([original, other], data!, input.preprocess!, reading);
 }

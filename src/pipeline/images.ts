@@ -9,6 +9,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
+import { random, seedFor, shuffle } from "../linalg/random.ts";
 import { controlOf } from "../progress.ts";
 import type { CompressOptions } from "./options.ts";
 import type { Prepared } from "./prepare.ts";
@@ -80,8 +81,11 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
     onSkip: (name: string, reason: string) => skipped.set(name, reason),
     ...(signal && { signal }),
   };
-  // What tells whether the accuracy is back is not refitted to either.
-  const fitted = rest.filter((index) => !kept.has(index));
+  // What tells whether the accuracy is back is not refitted to either. Mixed, so that the first few stand for all classes.
+  const fitted = shuffle(
+    random(seedFor(seed, "calibration")),
+    rest.filter((index) => !kept.has(index)),
+  );
   const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
   return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
 }

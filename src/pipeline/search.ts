@@ -1,7 +1,8 @@
 // The search for the plan that keeps the goals: harms and times of candidates, and the promise put to whole networks.
 
 import { LowrankError } from "../errors.ts";
-import type { Evaluation } from "../measure/accuracy.ts";
+import { random, shuffle } from "../linalg/random.ts";
+import type { VersusFirst } from "../measure/accuracy.ts";
 import { compareLatency } from "../measure/latency.ts";
 import { digest, type Memo, memoryMemo, prefixed } from "../memo.ts";
 import { encodeModel } from "../onnx/encode.ts";
@@ -25,7 +26,7 @@ interface Remembering extends Work {
   readonly memo: Memo;
 }
 
-/** Of all that harms, times and trials depend on: the goals are not among it, so that another goal finds them again. */
+/** Of all that harms and times depend on: the goals are not among it, so that another goal finds them again. */
 function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
   const { methods, metric, confusable, seed, threads, batch, provider, preprocess, work } = options;
   const settings = [methods, metric, confusable, seed, threads, batch, provider, preprocess, work?.version];
@@ -33,6 +34,9 @@ function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
   const names = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
   return digest([encodeModel(prepared.original), JSON.stringify([settings, fitted.length, names])]);
 }
+
+/** Images that a network is judged by at least; from there on it is left as soon as the drop is clearly on one side of the promise. */
+const LEAST_JUDGED = 512;
 
 /** With fine-tuning, a drop of so many times what is promised is taken to be made good by it. */
 const TUNED_ALLOWANCE = 2;
@@ -77,21 +81,24 @@ async function findIn(
   // The search takes the last network that it has proven, or the one before.
   let proven: readonly { expected: Expected; outcome: Outcome }[] = [];
   const told = (ms: number) => (wholeMs === null ? 1 : wholeMs / Math.max(1e-9, wholeMs - present(pool).ms + ms));
+  const allowance = work.images.tuning === null ? 1 : TUNED_ALLOWANCE;
+  const limit = allowance * (goals.maxDrop ?? 0);
+  const enough = (versus: VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOf(versus), limit);
   const judge: Search["judge"] = ({ plan, ms }) =>
-    memo(JSON.stringify(["judge", formatPlan(plan)]), async () => {
+    memo(JSON.stringify(["judge", limit, formatPlan(plan)]), async () => {
       const { model } = await build(quietly(work), plan);
       const { prepared, images } = work;
-      const evaluation = await compareAnswers(prepared, images, model, images.choice!, quietly(work).options);
-      return { ...dropOf(evaluation), speedup: told(ms), slower: false };
+      const mixed = shuffle(random(options.seed ?? 0), images.choice!.slice());
+      const evaluation = await compareAnswers(prepared, images, model, mixed, quietly(work).options, enough);
+      return { ...dropOf(evaluation.models[1]!.versus_first!), speedup: told(ms), slower: false };
     });
   const prove: Search["prove"] = async (expected) => {
     const outcome = await carryOut(work, expected.plan);
     proven = [...proven.slice(-1), { expected, outcome }];
     const { evaluation, latency } = outcome.measured;
-    const drop = evaluation === null ? { drop: null, drop_ci95: null } : dropOf(evaluation);
+    const drop = evaluation === null ? UNKNOWN : dropOf(evaluation.models[1]!.versus_first!);
     return { ...drop, speedup: latency[1]!.ratio_to_first.speedup, slower: slower(outcome) };
   };
-  const allowance = work.images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const found = await findPlan({ pool, goals, wholeMs, judge, prove, allowance }, options);
   const known = proven.find(({ expected }) => expected === found.expected)?.outcome;
   return { ...found, pool, wholeMs, outcome: known ?? (await carryOut(work, found.expected.plan)) };
@@ -103,13 +110,23 @@ function quietly<W extends Work>(work: W): W {
   return { ...work, options };
 }
 
+type Drop = Pick<Judged, "drop" | "drop_ci95">;
+
+const UNKNOWN: Drop = { drop: null, drop_ci95: null };
+
 /** Points of top-1 lost, or without labels of agreement. */
-function dropOf({ models }: Evaluation): Pick<Judged, "drop" | "drop_ci95"> {
-  const pair = models[1]!.versus_first!;
-  if (pair.drop !== null) return { drop: pair.drop, drop_ci95: pair.drop_ci95 };
-  if (pair.agreement === null || pair.agreement_ci95 === null) return { drop: null, drop_ci95: null };
-  const [low, high] = pair.agreement_ci95;
-  return { drop: 100 * (1 - pair.agreement), drop_ci95: [100 * (1 - high), 100 * (1 - low)] };
+function dropOf({ drop, drop_ci95, agreement, agreement_ci95 }: VersusFirst): Drop {
+  if (drop !== null) return { drop, drop_ci95 };
+  if (agreement === null || agreement_ci95 === null) return UNKNOWN;
+  const [low, high] = agreement_ci95;
+  return { drop: 100 * (1 - agreement), drop_ci95: [100 * (1 - high), 100 * (1 - low)] };
+}
+
+/** Whether a drop is on one side of the limit by one and a half times its 95% interval, which is three standard errors. */
+function isClear({ drop, drop_ci95 }: Drop, limit: number): boolean {
+  if (drop === null || drop_ci95 === null) return false;
+  const [low, high] = drop_ci95;
+  return drop + 1.5 * (high - drop) < limit || drop - 1.5 * (drop - low) > limit;
 }
 
 async function poolOf(work: Remembering, timed: boolean): Promise<{ pool: Pool; wholeMs: number | null }> {

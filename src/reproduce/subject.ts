@@ -15,6 +15,7 @@ import { prepareLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
+import { random, seedFor, shuffle } from "../linalg/random.ts";
 import { digest } from "../memo.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { type Control, controlOf } from "../progress.ts";
@@ -83,7 +84,9 @@ export async function prepareSubject(original: Model, images: Images, options: S
   const layers = mostExpensive(open);
   const { tuning, notes } = await prepareTuning(model, images, options);
   const kept = new Set(tuning?.validation);
-  const indices = images.fitted.filter((index) => !kept.has(index)).subarray(0, CALIBRATION);
+  // Mixed, so that they are of all classes.
+  const mixed = shuffle(random(seedFor(seed, "calibration")), images.fitted.slice());
+  const indices = mixed.filter((index) => !kept.has(index)).subarray(0, CALIBRATION);
   const largest = Math.max(...open.map(activationBytes));
   const batch = input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
   const type = input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const);
