@@ -21,7 +21,7 @@ import {
   openDataset,
   readModelFile,
 } from "../src/index.ts";
-import { type Memo, memoryMemo } from "../src/memo.ts";
+import { memoryMemo } from "../src/memo.ts";
 import { type PeerNetwork, type Peers, peerNetworks } from "./compress-peers.ts";
 import type { BenchResult } from "./result.ts";
 import { cifar10, PREPROCESS, sharedModel, unlabelled } from "./shared.ts";
@@ -109,7 +109,7 @@ async function raced(subject: Subject, shares: readonly number[], peers: Peers |
   const data = unlabelled(subject.train);
   const found = [];
   // What is found out about candidates does not depend on the speed asked for, and is kept from one to the next.
-  const memo = forAllGoals(memoryMemo());
+  const memo = memoryMemo();
   for (const share of shares) {
     const own = await byLowrank(subject, { macs: share }, { data, images: IMAGES });
     const entries = own === null ? [] : [own];
@@ -123,12 +123,6 @@ async function raced(subject: Subject, shares: readonly number[], peers: Peers |
   }
   return found;
 }
-
-/** Keys of a search begin with a fingerprint of all its options, the goals among them. */
-const forAllGoals =
-  (memo: Memo): Memo =>
-  (key, compute) =>
-    memo(key.replace(/^[0-9a-f]{64} /, ""), compute);
 
 /** Null where it is out of reach. */
 async function byLowrank({ name, source }: Subject, goals: Goals, more: Partial<CompressOptions>) {
