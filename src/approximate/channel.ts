@@ -36,15 +36,15 @@ async function decompose(
   la: Linalg,
   layer: Layer,
   weight: Float32Array,
-  metric: Metric,
+  { patches, outputGram, alpha }: Metric,
   { ranks }: DecomposeOptions,
 ): Promise<Decomposition> {
   const { F, C, X, Y } = layer.shape;
   const size = C * X * Y;
   const limit = largest(ranks);
   const w = { rows: F, cols: size, data: weight };
-  if (metric.outputGram === null && metric.patches === null && F > size) return fromShortSide(la, layer, w, limit);
-  const energy = metric.outputGram ?? (await weightedGram(la, w, metric.patches));
+  if (outputGram === null && patches === null && F > size) return fromShortSide(la, layer, w, limit);
+  const energy = outputGram ?? (await weightedGram(la, w, patches));
   const { values, vectors, total } = await leadingEigen(la, energy, limit);
   const errors = discarded(values, total, limit);
   return {
@@ -55,7 +55,7 @@ async function decompose(
         for (let k = 0; k < rank; k++) basis.data[f * rank + k] = vectors.data[f * vectors.cols + k]!;
       }
       const first = await matmul(la, basis, w, { transA: true });
-      const { left, right } = await weighed(la, w, metric.alpha, { left: basis, right: first });
+      const { left, right } = await weighed(la, w, alpha, { left: basis, right: first });
       return stagesOf(layer, rank, Float32Array.from(right.data), Float32Array.from(left.data));
     },
   };

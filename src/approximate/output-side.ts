@@ -24,15 +24,25 @@ export async function decompose(
 ): Promise<Decomposition> {
   if (metric.outputs === null) return method.decompose(la, layer, weight, metric, options);
   const lower = await rootOf(la, metric.outputs, method.denseOutput);
-  const { F } = layer.shape;
-  const scaled = await matmul(la, lower, { rows: F, cols: weight.length / F, data: weight }, { transA: true });
+  const made = await method.decompose(la, layer, ...(await scaled(la, weight, metric, lower)), options);
+  const { alpha } = metric;
+  const cut = async (rank: Rank) => divided(la, await made.cut(rank), lower);
+  if (alpha === null) return { error: made.error, cut };
+  return { cut, error: async (rank) => weighedError(rebuild(layer, await cut(rank)), weight, alpha) };
+}
+
+/** L'W, and the metric on it. */
+async function scaled(
+  la: Linalg,
+  weight: Float32Array,
+  metric: Metric,
+  lower: Matrix,
+): Promise<[Float32Array, Metric]> {
+  const F = lower.rows;
+  const own = await matmul(la, lower, { rows: F, cols: weight.length / F, data: weight }, { transA: true });
   const outputGram = metric.outputGram && (await sandwich(la, lower, metric.outputGram));
   const alpha = metric.alpha && (await alphaFor(la, lower, metric.alpha, F));
-  const inner: Metric = { ...metric, outputs: null, outputGram, alpha };
-  const made = await method.decompose(la, layer, Float32Array.from(scaled.data), inner, options);
-  const cut = async (rank: Rank) => divided(la, await made.cut(rank), lower);
-  if (metric.alpha === null) return { error: made.error, cut };
-  return { cut, error: async (rank) => weighedError(rebuild(layer, await cut(rank)), weight, metric.alpha!) };
+  return [Float32Array.from(own.data), { ...metric, outputs: null, outputGram, alpha }];
 }
 
 /** ||alpha o (W~ - W)|| / ||alpha o W||. */
