@@ -23,13 +23,17 @@ export type Harms = ReadonlyMap<Candidate, number>;
 /** Harm of outputs that are not finite. */
 const HOPELESS = 1e6;
 
-/** Images that tell a harm: their mean is steady enough to rank candidates by. Fewer where all runs would take more than HARM_MACS. */
-const IMAGES = 192;
-const LEAST_IMAGES = 32;
+/**
+ * Images that tell a harm, where all runs take no more than HARM_MACS. A harm is the mean of what few images lose much of: fewer
+ * images cost more of it than fewer candidates.
+ */
+const IMAGES = 384;
+const LEAST_IMAGES = 48;
 const HARM_MACS = 1e13;
 
-/** Candidates that are measured of those that are read off together. */
-const ANCHORS = 4;
+/** Candidates that are measured of a method's, and of a layer's where all its methods are read off together. */
+const OF_METHOD = 4;
+const OF_LAYER = 3;
 
 /**
  * @param model the network that the layers belong to; their decompositions are of its weights
@@ -47,7 +51,7 @@ export async function measureHarms(
 ): Promise<Harms> {
   const harms = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
-  const { groups, images } = affordableRuns(open, wanted, mostMacs);
+  const { groups, most, images } = affordableRuns(open, wanted, mostMacs);
   let passage = startPassage(firstImages(calibration, images), session);
   const reference = await answers(passage, model, control);
   for (const [done, one] of open.entries()) {
@@ -55,7 +59,7 @@ export async function measureHarms(
     passage = await advance(passage, model, one.layer.node, [], () => {}, control);
     for (const candidates of groups.get(one)!) {
       const measured: Point[] = [];
-      for (const candidate of anchors(candidates)) {
+      for (const candidate of anchors(candidates, most)) {
         checkInterrupted(control);
         const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
         const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
@@ -72,22 +76,29 @@ export async function measureHarms(
 /** Candidates of a layer that are read off together. */
 type Groups = ReadonlyMap<ScoredLayer, readonly (readonly Candidate[])[]>;
 
-/** A group for each method, or for all of a layer where that would take too many runs, and how many images the runs can have. */
+/**
+ * A group for each method, or for all of a layer where that would take too many runs; how many of each are measured at most, and on
+ * how many images.
+ */
 function affordableRuns(open: readonly ScoredLayer[], wanted: (candidate: Candidate) => boolean, mostMacs: number) {
   const grouped = (groupsOf: (candidates: readonly Candidate[]) => readonly (readonly Candidate[])[]): Groups =>
     new Map(open.map((one) => [one, groupsOf(one.candidates.filter(wanted))]));
-  const methods = grouped(byMethod);
-  const groups = LEAST_IMAGES * macsOf(open, methods) <= mostMacs ? methods : grouped((all) => [all]);
-  const images = Math.min(IMAGES, Math.max(LEAST_IMAGES, Math.floor(mostMacs / macsOf(open, groups))));
-  return { groups, images };
+  const apart = { groups: grouped(byMethod), most: OF_METHOD };
+  const together = { groups: grouped((all) => [all]), most: OF_LAYER };
+  const chosen = LEAST_IMAGES * macsOf(open, apart) <= mostMacs ? apart : together;
+  const images = Math.min(IMAGES, Math.max(LEAST_IMAGES, Math.floor(mostMacs / macsOf(open, chosen))));
+  return { ...chosen, images };
 }
 
 /** Of all runs, an image: each is of the layer and those that follow. */
-function macsOf(open: readonly ScoredLayer[], groups: Groups): number {
+function macsOf(
+  open: readonly ScoredLayer[],
+  { groups, most }: { readonly groups: Groups; readonly most: number },
+): number {
   let [following, sum] = [0, 1];
   for (const one of open.toReversed()) {
     following += one.layer.macs;
-    const runs = groups.get(one)!.reduce((count, { length }) => count + Math.min(length, ANCHORS), 0);
+    const runs = groups.get(one)!.reduce((count, { length }) => count + Math.min(length, most), 0);
     sum += runs * following;
   }
   return sum;
@@ -152,14 +163,14 @@ export function distance(reference: Answers, other: Answers): number {
 }
 
 /** Candidates whose errors are spread evenly over those of all, on a logarithmic scale, the least and the largest among them. */
-function anchors(candidates: readonly Candidate[]): readonly Candidate[] {
-  if (candidates.length <= ANCHORS) return candidates;
+function anchors(candidates: readonly Candidate[], most: number): readonly Candidate[] {
+  if (candidates.length <= most) return candidates;
   const sorted = candidates.toSorted((a, b) => a.error - b.error);
   const level = ({ error }: Candidate) => Math.log(Math.max(error, LEAST_ERROR));
   const [low, high] = [level(sorted[0]!), level(sorted.at(-1)!)];
   const chosen = new Set<Candidate>();
-  for (let i = 0; i < ANCHORS; i++) {
-    const aim = low + ((high - low) * i) / (ANCHORS - 1);
+  for (let i = 0; i < most; i++) {
+    const aim = low + ((high - low) * i) / (most - 1);
     chosen.add(sorted.reduce((a, b) => (Math.abs(level(b) - aim) < Math.abs(level(a) - aim) ? b : a)));
   }
   return [...chosen];
