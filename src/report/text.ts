@@ -321,7 +321,10 @@ export function finetuneText(report: FinetuneFiles, ink: Ink = plainInk): string
   const trained = `${plural(weights.trained, "weight")} trained${weights.frozen > 0 ? `, ${weights.frozen} left` : ""}`;
   const rate = (images.train * epochs.length) / seconds;
   const how = `${loss} on ${plural(images.train, "image")}, ${images.validation} kept apart; ${trained}; ${digits(rate)} images a second`;
-  const none = best_epoch === 0 ? ink.bad("No epoch was better than before: the weights are as they came in.") : "";
+  const none =
+    best_epoch === 0
+      ? ink.bad("No epoch was better than before: the weights are as they came in. A lower --rate may do better.")
+      : "";
   const blocks = [
     ink.bold(`${printable(input)} -> ${printable(output)}`),
     table(columns, rows, ink),
