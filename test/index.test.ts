@@ -53,6 +53,19 @@ test("calibration folds BatchNormalization and keeps the images that compress me
   expect(new Set(seen).size).toBe(24);
 });
 
+test("calibration images come mixed, so that the first of them are of all classes", async () => {
+  const count = 200;
+  const classes = Array.from({ length: 10 }, (_, k) => `${k}`);
+  const x = Uint8Array.from(normal(count * PIXELS, 9), (value) => Math.max(0, Math.min(255, 128 + 60 * value)));
+  const y = Int32Array.from({ length: count }, (_, i) => Math.floor(i / 20));
+  const data = api.datasetFromArrays({ x, shape: [count, 16, 16, 3], y, classes });
+  const { calibration } = await api.calibrate(smallClassifier(), { data, preprocess: { preset: "unit" } });
+  for await (const { labels } of calibration.batches()) {
+    expect(new Set(labels).size).toBeGreaterThan(5);
+    break;
+  }
+});
+
 test("a change of one number is as far under each metric as its own entry of the statistics says", async () => {
   const { model, layers, calibration } = await opened(24);
   const sigmas = await api.patchStatistics(model, [layers[1]!], calibration);
