@@ -4,7 +4,7 @@
 // from growing without bound against each other, which they do where no best approximation exists (de Silva and Lim 2008).
 
 import { LowrankError } from "../errors.ts";
-import { type Matrix, matrix, stackRows, transpose } from "../linalg/matrix.ts";
+import { type Matrix, matrix, rowNorms, scaleRows, stackRows, transpose } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { gaussian, type Rng, random } from "../linalg/random.ts";
 import { residualOf, type Swept, sweep } from "./cp-sweep.ts";
@@ -216,16 +216,6 @@ function balanced(now: Components, before: Components | null): [Components, Comp
   });
   const scaled = apply(now);
   return [scaled, before === null ? scaled : apply(before)];
-}
-
-function rowNorms({ rows, cols, data }: Matrix): Float64Array {
-  return Float64Array.from({ length: rows }, (_, k) => Math.sqrt(energyOf(data.subarray(k * cols, (k + 1) * cols))));
-}
-
-function scaleRows({ rows, cols, data }: Matrix, scale: Float64Array): Matrix {
-  const out = matrix(rows, cols);
-  for (let k = 0, at = 0; k < rows; k++) for (let i = 0; i < cols; i++, at++) out.data[at] = data[at]! * scale[k]!;
-  return out;
 }
 
 function randomRows(rows: number, cols: number, rng: Rng): Matrix {

@@ -1,12 +1,12 @@
 // How terms b_k o c_k of a weight end: rounded as they will be in the network, and the last stage solved for them under the metric,
 // whether that is a Gram matrix M on the patches or a weight alpha for each number.
 
-import { type AnyMatrix, type Matrix, matrix, transpose } from "../linalg/matrix.ts";
+import { type AnyMatrix, type Matrix, matrix, rowNorms, scaleRows, transpose } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
 import type { Metric } from "../metric/metric.ts";
 import { solveLastStage, targetOf } from "./last-stage.ts";
 import { descended } from "./outer-descent.ts";
-import { type Components, energyOf, khatriRao, type Tensor3, unfolded } from "./tensor.ts";
+import { type Components, khatriRao, type Tensor3, unfolded } from "./tensor.ts";
 import { MOST_FACTORS, squared, weightedError, weightedRows } from "./weighted-als.ts";
 import { weightedComponents } from "./weighted-outer.ts";
 import type { Whitening } from "./whiten.ts";
@@ -69,21 +69,22 @@ async function underAlpha(la: Linalg, tensor: Tensor3, alpha: Float32Array): Pro
 
 /** The same terms with b_k and c_k of unit length, so that they say nothing of how much each term counts. */
 function normalised({ a, b, c }: Components): Components {
-  const [unitB, unitC] = [b, c].map((rows) => stretched(rows, (k) => 1 / (lengthOf(rows, k) || 1)));
-  const carried = stretched(a, (k) => (lengthOf(b, k) || 1) * (lengthOf(c, k) || 1));
-  return { a: carried, b: unitB!, c: unitC! };
-}
-
-const lengthOf = ({ cols, data }: Matrix, k: number): number =>
-  Math.sqrt(energyOf(data.subarray(k * cols, (k + 1) * cols)));
-
-function stretched({ rows, cols, data }: Matrix, by: (k: number) => number): Matrix {
-  const factors = Float64Array.from({ length: rows }, (_, k) => by(k));
-  return matrix(
-    rows,
-    cols,
-    data.map((value, i) => value * factors[Math.floor(i / cols)]!),
+  const lengths = [b, c].map((rows) => rowNorms(rows).map((length) => length || 1));
+  const [unitB, unitC] = [b, c].map((rows, i) =>
+    scaleRows(
+      rows,
+      lengths[i]!.map((length) => 1 / length),
+    ),
   );
+  const [ofB, ofC] = lengths;
+  return {
+    a: scaleRows(
+      a,
+      ofB!.map((length, k) => length * ofC![k]!),
+    ),
+    b: unitB!,
+    c: unitC!,
+  };
 }
 
 type Numbers = Omit<Ended, "error">;

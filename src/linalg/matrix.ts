@@ -113,3 +113,21 @@ export function unitScale(largest: number): number {
   // A subnormal number would ask for more than the largest power of two there is.
   return largest === 0 ? 1 : 2 ** Math.min(1000, -Math.floor(Math.log2(largest)));
 }
+
+/** The Euclidean length of each row. */
+export function rowNorms({ rows, cols, data }: Matrix): Float64Array {
+  const out = new Float64Array(rows);
+  for (let k = 0; k < rows; k++) {
+    let sum = 0;
+    for (let i = k * cols; i < (k + 1) * cols; i++) sum += data[i]! * data[i]!;
+    out[k] = Math.sqrt(sum);
+  }
+  return out;
+}
+
+/** diag(scale) A. */
+export function scaleRows({ rows, cols, data }: Matrix, scale: ArrayLike<number>): Matrix {
+  const out = matrix(rows, cols);
+  for (let k = 0, at = 0; k < rows; k++) for (let i = 0; i < cols; i++, at++) out.data[at] = data[at]! * scale[k]!;
+  return out;
+}
