@@ -3,7 +3,7 @@
 // written. Each step has its file in pipeline/.
 
 import { countCosts } from "./analyze/costs.ts";
-import { imageShape } from "./analyze/input.ts";
+import { feedShapes } from "./analyze/input.ts";
 import { methodsNamed } from "./approximate/methods.ts";
 import { skipNotes } from "./data/batches.ts";
 import type { Model } from "./graph/model.ts";
@@ -44,7 +44,7 @@ export interface Compressed {
 export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
   checkOptions(options);
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
-  const prepared = prepare(original, options.preprocess ?? {});
+  const prepared = prepare(original, options.preprocess ?? {}, options.data);
   const images = await chooseImages(prepared, options);
   const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
   return withLinalg(session, async (la) => {
@@ -102,7 +102,7 @@ function reportOf(
   source: Model | Uint8Array,
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
-  const after = countCosts(written.model, inferShapes(written.model, imageShape(prepared.input, 1)));
+  const after = countCosts(written.model, inferShapes(written.model, feedShapes(prepared.inputs, 1)));
   const given = source instanceof Uint8Array ? source.byteLength : null;
   const substitutes = options.metric === undefined ? [] : scored.flatMap((one) => one.substitute ?? []);
   return describe({
@@ -123,7 +123,7 @@ function reportOf(
       measured: images.measured?.length ?? 0,
       skipped: images.skipped.size,
     },
-    batch: prepared.input.batch ?? options.batch ?? 1,
+    batch: prepared.inputs.batch ?? options.batch ?? 1,
     threads: options.threads ?? null,
     notes: [
       ...notesOf(prepared, images, outcome),
@@ -152,11 +152,11 @@ function untriedNotes(scored: readonly ScoredLayer[]): string[] {
 }
 
 function notesOf(
-  { input, folded }: Prepared,
+  { inputs, folded }: Prepared,
   { heldOut, skipped, calibration }: Images,
   { measured: { latency } }: Outcome,
 ): string[] {
-  const notes = [...input.assumed];
+  const notes = [...inputs.assumed];
   if (folded > 0) notes.push(`folded ${folded} BatchNormalization into the layer before`);
   if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");
   if (!heldOut) notes.push("too few images to keep some apart: agreement was measured on those used for fitting");

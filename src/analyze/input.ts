@@ -1,35 +1,54 @@
-// The model's image input: its name, the size of one image, and how images become it.
+// The inputs of a model: what each takes of the data, the sizes of one sample, and how many samples one run takes.
 
-import { type Preprocess, type PreprocessOptions, resolvePreprocess } from "../data/preprocess.ts";
+import { type Dataset, hasImages } from "../data/dataset.ts";
+import { imageSizes, type ModelInput, type ModelInputs, whyNotFed } from "../data/feeds.ts";
+import { type PreprocessOptions, resolvePreprocess } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
-import type { Dim, Model, ValueInfo } from "../graph/model.ts";
+import type { Dim, Graph, Model, ValueInfo } from "../graph/model.ts";
+import type { NdArray } from "../runtime/ndarray.ts";
 
-export interface ModelInput {
-  readonly name: string;
-  readonly info: ValueInfo;
-  /** Null where the input is not an image (not of four dimensions with one or three channels). */
-  readonly preprocess: Preprocess | null;
-  /** The batch size that the model fixes, or null where it is free. */
-  readonly batch: number | null;
-  /** What was assumed for want of being told, one sentence each. */
-  readonly assumed: readonly string[];
+export { feedShapes, type ModelInput, type ModelInputs } from "../data/feeds.ts";
+
+/** Inputs that must be fed: those without a default. */
+export function freeInputs({ inputs, initializers }: Graph): readonly ValueInfo[] {
+  return inputs.filter(({ name }) => !initializers.has(name));
 }
 
 /**
- * @throws LowrankError `bad-model` where the model has no input, `bad-option` where options and input disagree or a size
- * must be given
+ * Decides what each input takes. With images at most one input takes them, and the others arrays of their names; with arrays each
+ * input takes the one of its name; without data every input that looks like images has the sizes of images.
+ * @throws LowrankError `bad-data` where the data do not serve an input, `bad-option` where options and input disagree or a size must
+ * be given
  */
-export function resolveInput(model: Model, options: PreprocessOptions): ModelInput {
-  const { inputs, initializers } = model.graph;
-  const free = inputs.filter(({ name }) => !initializers.has(name));
-  const info = free.find(({ shape }) => shape?.length === 4) ?? free[0];
-  if (info === undefined) throw new LowrankError("bad-model", "the model has no input");
-  const first = info.shape?.[0];
-  const batch = typeof first === "number" ? first : null;
-  if (!looksLikeImages(info)) return { name: info.name, info, preprocess: null, batch, assumed: [] };
-  const { preprocess, assumed } = resolvePreprocess(options, info, model.metadata);
-  return { name: info.name, info, preprocess, batch, assumed };
+export function resolveInputs(model: Model, options: PreprocessOptions, dataset?: Dataset): ModelInputs {
+  const free = freeInputs(model.graph);
+  const batched = dataset === undefined ? withBatchAxis(free) : free;
+  const images = dataset === undefined ? batched.filter(looksLikeImages) : imageInputs(free, dataset);
+  const assumed: string[] = [];
+  const inputs = free.map((info): ModelInput => {
+    if (images.includes(info)) {
+      const resolved = resolvePreprocess(options, info, model.metadata);
+      if (assumed.length === 0) assumed.push(...resolved.assumed);
+      const { preprocess } = resolved;
+      return { name: info.name, info, preprocess, whole: false, sizes: imageSizes(preprocess) };
+    }
+    if (dataset !== undefined) return arrayInput(info, arrayFor(info, free, dataset));
+    const whole = !batched.includes(info);
+    return { name: info.name, info, preprocess: null, whole, sizes: info.shape?.slice(whole ? 0 : 1) ?? null };
+  });
+  return { inputs, batch: batchOf(inputs, dataset !== undefined), assumed };
 }
+
+/** Inputs whose first axis is that of the samples: a free one, or where none is free one of the size that the first image has. */
+function withBatchAxis(free: readonly ValueInfo[]): readonly ValueInfo[] {
+  const open = free.filter(({ shape }) => shape === null || (shape.length > 0 && typeof shape[0] !== "number"));
+  const first = (free.find(looksLikeImages) ?? free[0])?.shape?.[0];
+  return open.length > 0 ? open : free.filter(({ shape }) => shape?.[0] === first && first !== undefined);
+}
+
+/** The one input that takes images. */
+export const imageInput = ({ inputs }: Pick<ModelInputs, "inputs">): ModelInput | null =>
+  inputs.find(({ preprocess }) => preprocess !== null) ?? null;
 
 function looksLikeImages({ shape }: ValueInfo): boolean {
   if (shape?.length !== 4) return false;
@@ -37,11 +56,55 @@ function looksLikeImages({ shape }: ValueInfo): boolean {
   return fits(shape[1]) || fits(shape[3]);
 }
 
-/** The input's shape for `batch` images, for shape inference and for running. */
-export function imageShape({ name, info, preprocess }: ModelInput, batch: number): Record<string, readonly Dim[]> {
-  if (info.shape === null) return {};
-  const rest = info.shape.slice(1);
-  if (preprocess === null) return { [name]: [batch, ...rest] };
-  const { width, height, channels, layout } = preprocess;
-  return { [name]: layout === "nchw" ? [batch, channels, height, width] : [batch, height, width, channels] };
+/** Those that take the data's images: one, or none where arrays serve all. */
+function imageInputs(free: readonly ValueInfo[], dataset: Dataset): readonly ValueInfo[] {
+  const arrays = dataset.arrays?.byName;
+  const isImages = (name: string) => dataset.arrays === undefined || name === dataset.arrays.images;
+  if (!hasImages(dataset)) return [];
+  const found = free.filter((info) => looksLikeImages(info) && (isImages(info.name) || !arrays?.has(info.name)));
+  if (found.length <= 1) return found;
+  const names = found.map(({ name }) => name).join(" and ");
+  throw bad(`the model takes images at ${names}, but DATA has one a sample: give an .npz with an array for each`);
 }
+
+function arrayFor(info: ValueInfo, free: readonly ValueInfo[], { arrays }: Dataset): NdArray {
+  const { name, shape } = info;
+  const what = `the model's input ${name} ${shape === null ? "" : `[${shape.map((dim) => dim ?? "?")}] `}is not an image`;
+  if (arrays === undefined) throw bad(`${what}: give an .npz with an array for each input, named after it`);
+  const found = arrays.byName.get(name) ?? (free.length === 1 ? arrays.byName.get("x") : undefined);
+  if (found !== undefined) return found;
+  const named = [...arrays.byName.keys()].slice(0, 5).join(", ");
+  throw bad(`DATA has no array ${name} for the model's input of that name, only ${named}`);
+}
+
+/** @throws LowrankError `bad-data` where type or shape of the array do not fit */
+function arrayInput(info: ValueInfo, { type, dims }: NdArray): ModelInput {
+  const { name, shape } = info;
+  const why = whyNotFed(type, info.type);
+  if (why !== null) throw bad(`the array for ${name}: ${why}`);
+  const [, ...entry] = dims;
+  const whole = shape !== null && dims.length === shape.length + 1;
+  const wanted = shape === null ? entry : whole ? shape : shape.slice(1);
+  const fits = entry.length === wanted.length && wanted.every((dim, i) => typeof dim !== "number" || dim === entry[i]);
+  if (fits && (whole || shape?.length !== 0)) return { name, info, preprocess: null, whole, sizes: entry };
+  const given = `[${shape?.map((dim) => dim ?? "?")}]`;
+  throw bad(
+    `the array for ${name} has the shape [${dims}], the input ${given}: samples stand along the first axis, in the place of the batch or in front of it`,
+  );
+}
+
+/** @throws LowrankError `bad-data` where the data's arrays serve inputs that take different numbers of samples a run */
+function batchOf(inputs: readonly ModelInput[], fed: boolean): number | null {
+  const taken = inputs.map(({ name, whole, info: { shape } }) => {
+    const first = whole ? 1 : shape?.[0];
+    return { name, whole, batch: typeof first === "number" ? first : null };
+  });
+  if (!fed) return taken.find(({ whole }) => !whole)?.batch ?? (taken.every(({ whole }) => whole) ? 1 : null);
+  const fixed = taken.filter(({ batch }) => batch !== null);
+  const other = fixed.find(({ batch }) => batch !== fixed[0]!.batch);
+  if (other === undefined) return fixed[0]?.batch ?? null;
+  const [one, two] = [fixed[0]!, other].map(({ name, batch }) => `${name} takes ${batch}`);
+  throw bad(`${one} at a time, but ${two}: give each input whole, with one entry a sample in front of its own axes`);
+}
+
+const bad = (message: string) => new LowrankError("bad-data", message);

@@ -71,18 +71,15 @@ export async function collectStatistics(
     return { layer, patches, outputs, inputSum: new Float64Array(size), inputSquare: 0 };
   });
   const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
-  const taps = values.filter((value) => value !== calibration.input);
+  const taps = values.filter((value) => !calibration.inputs.includes(value));
   control.onProgress?.({ phase: "statistics", done: 0, total: calibration.count });
   await withSession(withOutputs(model, taps), options.session, async (session) => {
     let done = 0;
-    for await (const batch of calibration.batches()) {
+    for await (const { feeds, indices } of calibration.batches()) {
       checkInterrupted(control);
-      const found = await session.run({ [calibration.input]: batch.input });
-      const at = { ...found, [calibration.input]: batch.input };
-      for (const sum of sums) {
-        await addBatch(la, sum, at, batch.indices, calibration.count, options.seed);
-      }
-      done += batch.indices.length;
+      const at = { ...(await session.run(feeds)), ...feeds };
+      for (const sum of sums) await addBatch(la, sum, at, indices, calibration.count, options.seed);
+      done += indices.length;
       control.onProgress?.({ phase: "statistics", done, total: calibration.count });
     }
   });

@@ -1,7 +1,7 @@
 // lowrank bench MODEL [MODEL...]: latency of models run in turn, and how each compares with the first.
 
 import type { Command } from "commander";
-import { imageShape, resolveInput } from "../analyze/input.ts";
+import { feedShapes, freeInputs, resolveInputs } from "../analyze/input.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { compareLatency } from "../measure/latency.ts";
@@ -56,24 +56,22 @@ async function measure(paths: readonly string[], flags: Flags, running: Running)
   };
 }
 
-const freeInputs = ({ graph }: Model) => graph.inputs.filter(({ name }) => !graph.initializers.has(name));
-
-/** The image input's shape where more than its batch size is left free; one that is fixed must agree with --size. */
+/** The inputs' shapes where more than the batch size is left free; one that is fixed must agree with --size. */
 function freeInputShape(
   model: Model,
   options: PreprocessOptions,
   batch: number,
 ): Readonly<Record<string, readonly Dim[]>> {
-  const open = freeInputs(model).some(
+  const open = freeInputs(model.graph).some(
     ({ shape }) => shape?.length === 4 && shape.slice(1).some((dim) => typeof dim !== "number"),
   );
   if (!open && options.size === undefined) return {};
-  const input = resolveInput(model, options);
-  return imageShape(input, input.batch ?? batch);
+  const inputs = resolveInputs(model, options);
+  return feedShapes(inputs, inputs.batch ?? batch);
 }
 
 /** The batch size that a model's first input fixes. */
 function fixedBatch(model: Model): number | null {
-  const [first] = freeInputs(model)[0]?.shape ?? [];
+  const [first] = freeInputs(model.graph)[0]?.shape ?? [];
   return typeof first === "number" ? first : null;
 }

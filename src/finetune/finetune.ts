@@ -1,7 +1,7 @@
 // Fine-tunes a model on images: by their labels, or without labels by the outputs of a teacher. The graph stays as it is, the
 // weights change.
 
-import { imageShape } from "../analyze/input.ts";
+import { feedShapes, imageInput } from "../analyze/input.ts";
 import { blockedWeights } from "../autodiff/gradient.ts";
 import { skipNotes } from "../data/batches.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
@@ -46,7 +46,9 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
   const tuning = await prepareTuning(model, model, options);
   const { weights, frozen, notes } = weightsToTrain(model, tuning);
   const { model: tuned, start, history, best } = await tune(model, tuning, { weights, epochs: options.epochs ?? 2 });
-  const metadata = new Map(model.metadata).set(...preprocessMetadata(tuning.preprocess));
+  const image = imageInput(tuning.inputs);
+  const metadata = new Map(model.metadata);
+  if (image !== null) metadata.set(...preprocessMetadata(image.preprocess!));
   const { train, validation, skipped } = tuning;
   return {
     model: { ...tuned, metadata },
@@ -58,7 +60,7 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
       images: { train: train.length, validation: validation.length, skipped: skipped.size },
       weights: { trained: weights.length, frozen },
       seconds: (performance.now() - started) / 1000,
-      notes: [...tuning.input.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
+      notes: [...tuning.inputs.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
       seed: tuning.seed,
     },
   };
@@ -82,9 +84,9 @@ function checkOptions(options: FinetuneOptions): void {
 }
 
 /** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
-export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
+export function weightsToTrain(model: Model, { inputs }: Pick<Tuning, "inputs">) {
   const all = trainableWeights(model);
-  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, imageShape(input, input.batch ?? 1));
+  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, feedShapes(inputs, inputs.batch ?? 1));
   const weights = all.filter((name) => !blocked.has(name));
   const [first] = blocked.values();
   if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");

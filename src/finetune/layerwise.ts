@@ -3,7 +3,7 @@
 // past the paper, all weights are tuned together.
 
 import type { Calibration } from "../analyze/calibration.ts";
-import { imageShape, resolveInput } from "../analyze/input.ts";
+import { feedShapes, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -126,14 +126,14 @@ export async function prepareLayerwise(
   labels: boolean,
   options: Omit<TuneOptions, "data" | "teacher" | "indices">,
 ): Promise<{ readonly tuning: Tuning; readonly notes: readonly string[] }> {
-  const input = resolveInput(original, options.preprocess ?? {});
+  const inputs = resolveInputs(original, options.preprocess ?? {}, data);
   const apart = new Set(measured);
   const indices = sample(data, options.images ?? data.size, options.seed ?? 0).filter((index) => !apart.has(index));
   if (indices.length === 0) {
     const found = `${measured.length} images are too few to tune on some and measure on others`;
     throw new LowrankError("bad-data", `${found}: 16 are the least`);
   }
-  const classes = classCount(original, input);
+  const classes = classCount(original, inputs);
   const fits = classes !== null && (data.classes === null || data.classes.length === classes);
   const wanted = labels && data.labels !== null;
   const found = classes === null ? "the model's output is not one score a class" : `the model knows ${classes} classes`;
@@ -267,8 +267,8 @@ function withOriginals(model: Model, names: readonly string[], original: Model):
 }
 
 /** The layer as it is in a network whose weights have been tuned. */
-function layerIn(model: Model, { name, output }: Layer, { input }: Tuning): Layer {
-  const found = findLayers(model, inferShapes(model, imageShape(input, 1))).find((layer) => layer.output === output);
+function layerIn(model: Model, { name, output }: Layer, { inputs }: Tuning): Layer {
+  const found = findLayers(model, inferShapes(model, feedShapes(inputs, 1))).find((layer) => layer.output === output);
   if (found === undefined) throw new Error(`the tuned network has lost its layer ${name}`);
   return { ...found, name };
 }
@@ -324,7 +324,7 @@ async function spend(
 ): Promise<{ model: Model; record: TuningRecord }> {
   const whole = tuning.train.length;
   const epochs = Math.max(1, Math.floor(images / whole + 1e-9));
-  const least = Math.min(whole, tuning.input.batch ?? 1);
+  const least = Math.min(whole, tuning.inputs.batch ?? 1);
   const count = Math.min(whole, Math.max(least, Math.round(images)));
   const train = count === whole ? tuning.train : shuffle(random(seed), tuning.train.slice()).subarray(0, count);
   const batch = batchFor(count * epochs);
@@ -344,9 +344,9 @@ async function spend(
 }
 
 async function assess(original: Model, model: Model, tuning: Tuning, { session, signal }: LayerwiseOptions) {
-  const { dataset, preprocess, validation, teacher } = tuning;
+  const { dataset, inputs, validation, teacher } = tuning;
   const reading = { ...session, indices: validation, ...(signal && { signal }) };
-  const [first, second] = (await evaluate([original, model], dataset, preprocess, reading)).models;
+  const [first, second] = (await evaluate([original, model], dataset, inputs, reading)).models;
   const { agreement, kl, output_error } = second!.versus_first!;
   const distance = kl ?? output_error;
   return teacher === null

@@ -1,8 +1,9 @@
 // Accuracy of models on the same images, and how far each answers like the first: one pass, every model on every batch.
 
+import { freeInputs } from "../analyze/input.ts";
 import { type Batch, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { Preprocess } from "../data/preprocess.ts";
+import { type Feeds, feedsFor, type ModelInputs, partOf } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -61,7 +62,7 @@ export interface Evaluation {
 export async function evaluate(
   models: readonly Model[],
   dataset: Dataset,
-  preprocess: Preprocess,
+  inputs: ModelInputs,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { threads, provider, signal, onSkip } = options;
@@ -69,22 +70,21 @@ export async function evaluate(
   try {
     for (const model of models) sessions.push(await openSession(model, { threads, provider }));
     const tallies = models.map(emptyTally);
-    const inputs = models.map(inputOf);
-    const fixed = inputs.map(({ batch }) => batch).find((batch) => batch !== null);
+    const names = models.map(({ graph }) => freeInputs(graph).map(({ name }) => name));
+    const fixed = inputs.batch ?? models.map(fixedBatch).find((batch) => batch !== null);
     const total = options.indices?.length ?? dataset.size;
     const indices: number[] = [];
     const reading = {
       batch: fixed ?? options.batch ?? 32,
-      type: inputs[0]!.type,
       ...(options.indices && { indices: options.indices }),
       ...(signal && { signal }),
       ...(onSkip && { onSkip }),
     };
-    for await (const batch of batches(dataset, preprocess, reading)) {
+    for await (const batch of batches(dataset, inputs, reading)) {
       checkInterrupted(options);
       const outputs: Record<string, NdArray>[] = [];
       for (const [i, session] of sessions.entries()) {
-        outputs.push(await runPadded(session, inputs[i]!.name, batch.input, fixed ?? null));
+        outputs.push(await runPadded(session, feedsFor(names[i]!, batch.feeds), batch.indices.length, fixed ?? null));
       }
       for (const [i, found] of outputs.entries()) addBatch(tallies[i]!, found, outputs[0]!, batch, models[i]!);
       indices.push(...batch.indices);
@@ -101,23 +101,15 @@ export async function evaluate(
   }
 }
 
-function inputOf({ graph }: Model): { name: string; batch: number | null; type: "float32" | "uint8" } {
-  const free = graph.inputs.filter(({ name }) => !graph.initializers.has(name));
-  const input = free.find(({ shape }) => shape?.length === 4) ?? free[0];
-  if (input === undefined) throw new LowrankError("bad-model", "the model has no input");
-  const first = input.shape?.[0];
-  const batch = typeof first === "number" ? first : null;
-  return { name: input.name, batch, type: input.type === "uint8" ? "uint8" : "float32" };
+function fixedBatch({ graph }: Model): number | null {
+  const first = freeInputs(graph)[0]?.shape?.[0];
+  return typeof first === "number" ? first : null;
 }
 
 /** A model of fixed batch size gets its last, smaller batch filled up with zeros; what they give is cut off again. */
-async function runPadded(session: Session, name: string, input: NdArray, fixed: number | null) {
-  const [count = 0, ...rest] = input.dims;
-  if (fixed === null || fixed === count) return session.run({ [name]: input });
-  const each = input.data.length / count;
-  const data = input.type === "uint8" ? new Uint8Array(fixed * each) : new Float32Array(fixed * each);
-  data.set(input.data as Float32Array);
-  const outputs = await session.run({ [name]: { type: input.type, dims: [fixed, ...rest], data } });
+async function runPadded(session: Session, feeds: Feeds, count: number, fixed: number | null) {
+  if (fixed === null || fixed === count) return session.run(feeds);
+  const outputs = await session.run(partOf(feeds, count, 0, fixed, "zeros"));
   return Object.fromEntries(
     Object.entries(outputs).map(([key, value]) => {
       const [whole = 1, ...dims] = value.dims;

@@ -19,9 +19,10 @@ export interface Value {
   readonly shape: readonly number[];
 }
 
-/** The model's input with the sizes of a batch, images in front. */
-export interface BatchInput extends ValueInfo {
-  readonly shape: readonly number[];
+/** The model's inputs with the sizes of a batch. */
+export interface BatchInputs {
+  readonly images: number;
+  readonly infos: readonly (ValueInfo & { readonly shape: readonly number[] })[];
 }
 
 /** A layer in a batch of images. */
@@ -39,6 +40,8 @@ export type Wanted = (e: Emitter, batch: LayerBatch) => string;
 
 export interface GradientGraph {
   readonly model: Model;
+  /** Images that it takes at once. */
+  readonly images: number;
   /** The input that takes the vectors at the scores. */
   readonly sent: Value;
   /** The output that holds what is wanted of each layer, by the layer's name. */
@@ -51,17 +54,17 @@ export interface GradientGraph {
 export function gradientGraph(
   source: Model,
   layers: readonly Layer[],
-  input: BatchInput,
+  inputs: BatchInputs,
   wanted: Wanted,
 ): GradientGraph {
-  const images = input.shape[0]!;
+  const { images } = inputs;
   const scored = inNewerOpset(scoresOf(source));
-  const given = { [input.name]: input.shape };
+  const given = shapesOf(inputs);
   const shapes = inferShapes(scored, given);
   const { model, loss, sent } = withVectors(scored, shapes);
-  const blocked = blockedLayers(model, loss, layers, shapes, input);
+  const blocked = blockedLayers(model, loss, layers, shapes, inputs);
   const open = layers.filter(({ name }) => !blocked.has(name));
-  if (open.length === 0) return { model, sent, wanted: new Map(), blocked };
+  if (open.length === 0) return { model, images, sent, wanted: new Map(), blocked };
   const back = gradient(model, loss, [...new Set(open.map(({ output }) => output))], given);
   const e = createEmitter(back.model.graph, back.model.opsets.get("") ?? 1);
   const shapeOf = (name: string) => shapes.get(name)!.shape as readonly number[];
@@ -70,8 +73,10 @@ export function gradientGraph(
     const g = { name: back.names.get(layer.output)!, shape: shapeOf(layer.output) };
     return [layer.name, wanted(e, { layer, images, x, g })] as const;
   });
-  return { model: finished(back.model, e, input, made), sent, wanted: new Map(made), blocked };
+  return { model: finished(back.model, e, inputs, made), images, sent, wanted: new Map(made), blocked };
 }
+
+const shapesOf = ({ infos }: BatchInputs) => Object.fromEntries(infos.map(({ name, shape }) => [name, shape] as const));
 
 /** The scores times what is sent: the gradient of that at the scores is what is sent. */
 function withVectors(model: Model, shapes: Shapes) {
@@ -91,11 +96,11 @@ function blockedLayers(
   loss: string,
   layers: readonly Layer[],
   shapes: Shapes,
-  input: BatchInput,
+  inputs: BatchInputs,
 ): ReadonlyMap<string, string> {
-  const noClasses = whyNoClasses(model.graph.outputs[0]!.shape ?? [], input.shape[0]!);
+  const noClasses = whyNoClasses(model.graph.outputs[0]!.shape ?? [], inputs.images);
   const reasons = layers.map(
-    (layer) => [layer.name, noClasses ?? layer.refused ?? whyMixed(layer, shapes, input.shape[0]!)] as const,
+    (layer) => [layer.name, noClasses ?? layer.refused ?? whyMixed(layer, shapes, inputs.images)] as const,
   );
   const blocked = new Map(reasons.flatMap(([name, reason]) => (reason === null ? [] : [[name, reason] as const])));
   const open = layers.filter(({ name }) => !blocked.has(name));
@@ -103,7 +108,7 @@ function blockedLayers(
     model,
     loss,
     open.map(({ output }) => output),
-    { [input.name]: input.shape },
+    shapesOf(inputs),
   );
   for (const { name, output } of open) if (found.has(output)) blocked.set(name, found.get(output)!.message);
   return blocked;
@@ -136,7 +141,12 @@ function blockedOutputs(model: Model, loss: string, outputs: readonly string[], 
 }
 
 /** The model with nothing but what is wanted as outputs, and its sizes fixed. */
-function finished(model: Model, e: Emitter, input: ValueInfo, made: readonly (readonly [string, string])[]): Model {
+function finished(
+  model: Model,
+  e: Emitter,
+  { infos }: BatchInputs,
+  made: readonly (readonly [string, string])[],
+): Model {
   const { graph } = model;
   const constants = e.constants.map((tensor) => [tensor.name, tensor] as const);
   return {
@@ -145,7 +155,7 @@ function finished(model: Model, e: Emitter, input: ValueInfo, made: readonly (re
       ...graph,
       nodes: [...graph.nodes, ...e.nodes],
       initializers: new Map([...graph.initializers, ...constants]),
-      inputs: graph.inputs.map((info) => (info.name === input.name ? input : info)),
+      inputs: graph.inputs.map((info) => infos.find(({ name }) => name === info.name) ?? info),
       outputs: made.map(([, name]) => valueInfo(name, null, null)),
       values: new Map(),
     }),

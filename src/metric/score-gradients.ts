@@ -41,9 +41,9 @@ export async function scoreGradients(
   const byImage = new Map<number, Float32Array>();
   let classes = 1;
   await withSession(scoresOf(model), session, async (scoring) => {
-    for await (const { input, indices, labels } of calibration.batches()) {
+    for await (const { feeds, indices, labels } of calibration.batches()) {
       checkInterrupted(control);
-      const scores = Object.values(await scoring.run({ [calibration.input]: input }))[0]!.data as Float32Array;
+      const scores = Object.values(await scoring.run(feeds))[0]!.data as Float32Array;
       classes = scores.length / indices.length;
       for (const [i, image] of indices.entries()) {
         const probabilities = softmax(scores.subarray(i * classes, (i + 1) * classes));

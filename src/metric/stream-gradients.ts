@@ -5,12 +5,13 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
+import type { Batch } from "../data/batches.ts";
+import { partOf } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
-import { elementCount } from "../graph/tensor.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { float32, type NdArray, type SessionOptions, withSession } from "../runtime/session.ts";
-import { type BatchInput, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
+import { type BatchInputs, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
 import { type ScoreGradients, scoreGradients, type Vectors } from "./score-gradients.ts";
 
 export interface Streaming {
@@ -47,7 +48,7 @@ export async function streamGradients(
   control: Control,
 ): Promise<Streamed> {
   const blocked = new Map<string, string>();
-  const image = await imageInfo(calibration);
+  const first = await firstBatch(calibration);
   const parts = groups(layers, streaming);
   let sent: ScoreGradients | null = null;
   let done = 0;
@@ -55,9 +56,8 @@ export async function streamGradients(
   const progress = () => control.onProgress?.({ phase: "gradients", done, total });
   for (const group of parts) {
     progress();
-    const images = fixedBatch(model, calibration.input) ?? batchSize(layers, group, calibration.batch, streaming);
-    const input: BatchInput = { ...image, shape: [images, ...image.shape.slice(1)] };
-    const graph = gradientGraph(model, group, input, streaming.wanted);
+    const images = calibration.exact ? calibration.batch : batchSize(layers, group, calibration.batch, streaming);
+    const graph = gradientGraph(model, group, inputsOf(first, images), streaming.wanted);
     for (const [name, reason] of graph.blocked) blocked.set(name, reason);
     if (graph.wanted.size === 0) continue;
     sent ??= await scoreGradients(model, calibration, streaming.vectors, streaming.session, control);
@@ -69,17 +69,17 @@ export async function streamGradients(
   return { blocked, count: sent === null ? 0 : sent.byImage.size * sent.passes };
 }
 
-/** The model's input as the calibration's batches have it. */
-async function imageInfo(calibration: Calibration): Promise<BatchInput> {
-  for await (const { input } of calibration.batches()) {
-    return { name: calibration.input, type: input.type, shape: input.dims };
-  }
+async function firstBatch(calibration: Calibration): Promise<Batch> {
+  for await (const batch of calibration.batches()) return batch;
   throw new LowrankError("bad-data", "there are no calibration images");
 }
 
-function fixedBatch({ graph }: Model, input: string): number | null {
-  const size = graph.inputs.find(({ name }) => name === input)?.shape?.[0];
-  return typeof size === "number" ? size : null;
+/** The model's inputs as a batch has them, for another number of images. */
+function inputsOf({ feeds, indices }: Batch, images: number): BatchInputs {
+  const infos = Object.entries(partOf(feeds, indices.length, 0, images, "last")).map(([name, { type, dims }]) => {
+    return { name, type, shape: dims };
+  });
+  return { images, infos };
 }
 
 /** As many images as fit, and no more than the calibration gives at once. */
@@ -105,7 +105,7 @@ function groups(layers: readonly Layer[], { bytes }: Streaming): readonly (reado
 }
 
 async function runGroup(
-  { model, sent: { name, shape }, wanted }: GradientGraph,
+  { model, images: size, sent: { name, shape }, wanted }: GradientGraph,
   group: readonly Layer[],
   calibration: Calibration,
   sent: ScoreGradients,
@@ -113,13 +113,12 @@ async function runGroup(
   control: Control,
   progress: (images: number) => void,
 ): Promise<void> {
-  const size = shape[0]!;
   // The values of a walk back live at different times, as in a training step.
   await withSession(model, { ...session, memoryPattern: false }, async (running) => {
-    for await (const { input, indices } of calibration.batches()) {
+    for await (const { feeds: all, indices } of calibration.batches()) {
       for (let from = 0; from < indices.length; from += size) {
         const images = indices.subarray(from, from + size);
-        const feeds = { [calibration.input]: imagesFrom(input, from, size) };
+        const feeds = partOf(all, indices.length, from, size, "last");
         for (let pass = 0; pass < sent.passes; pass++) {
           checkInterrupted(control);
           const made = await running.run({ ...feeds, [name]: float32(shape, vectorsOf(sent, images, pass, size)) });
@@ -129,16 +128,6 @@ async function runGroup(
       }
     }
   });
-}
-
-/** Exactly `size` images of a batch, the last one again where there are not so many. */
-function imagesFrom({ type, dims: [n = 0, ...rest], data }: NdArray, from: number, size: number): NdArray {
-  const each = elementCount(rest);
-  const view = (image: number, count: number) => data.subarray(image * each, (image + count) * each);
-  if (from + size <= n) return { type, dims: [size, ...rest], data: view(from, size) };
-  const filled = new (data.constructor as Float32ArrayConstructor)(size * each);
-  for (let i = 0; i < size; i++) filled.set(view(Math.min(from + i, n - 1), 1) as Float32Array, i * each);
-  return { type, dims: [size, ...rest], data: filled };
 }
 
 /** One vector for each image, and zeros where there is no image. */

@@ -1,7 +1,7 @@
 // A plan carried out: its layers replaced and refitted one after the other (and what is above tuned, where that is asked for), the
 // network written and read back, and what was read measured against the original.
 
-import { imageShape, type ModelInput } from "../analyze/input.ts";
+import { feedShapes, imageInput, type ModelInputs } from "../analyze/input.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
 import { compressLayerwise, type LayerwiseResult, type TuningRecord } from "../finetune/layerwise.ts";
@@ -62,7 +62,7 @@ export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
   const { options, prepared, images } = work;
   const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
   const { model, plan: formed } = await lower(work, canonical.model, plan);
-  const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.input, formed));
+  const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.inputs, formed));
   return {
     plan: formed,
     built: { ...canonical, model },
@@ -129,9 +129,10 @@ async function buildTuned(work: Work, plan: Plan): Promise<Built> {
   return { ...built, tuned: { tunings, joint: last } };
 }
 
-function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Model {
+function withMetadata(model: Model, inputs: ModelInputs, plan: Plan): Model {
+  const image = imageInput(inputs);
   const metadata = new Map(model.metadata).set("lowrank.plan", JSON.stringify(JSON.parse(formatPlan(plan))));
-  if (preprocess !== null) metadata.set(...preprocessMetadata(preprocess));
+  if (image !== null) metadata.set(...preprocessMetadata(image.preprocess!));
   return { ...model, metadata };
 }
 
@@ -140,9 +141,9 @@ async function throughBytes(model: Model): Promise<Reopened> {
   return { model: await decodeModel(bytes), bytes: bytes.byteLength };
 }
 
-/** How the result will be used: threads, provider, and the shape of its input. */
-export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: CompressOptions) {
-  return { threads, provider, inputShapes: imageShape(input, input.batch ?? batch) };
+/** How the result will be used: threads, provider, and the shapes of its inputs. */
+export function timingOf({ inputs }: Prepared, { threads, provider, batch = 1 }: CompressOptions) {
+  return { threads, provider, inputShapes: feedShapes(inputs, inputs.batch ?? batch) };
 }
 
 async function measure(
@@ -177,7 +178,7 @@ export function measureLatency(
 
 /** The answers of the original and of another network to some of the images. */
 export function compareAnswers(
-  { original, input }: Prepared,
+  { original, inputs }: Prepared,
   { data, skipped }: Images,
   other: Model,
   indices: Int32Array,
@@ -187,5 +188,5 @@ export function compareAnswers(
   const { threads, provider } = options;
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
   const reading = { threads, provider, indices, onSkip, ...(enough && { enough }), ...controlOf(options) };
-  return evaluate([original, other], data!, input.preprocess!, reading);
+  return evaluate([original, other], data!, inputs, reading);
 }

@@ -6,7 +6,6 @@ import { activationBytes } from "../analyze/statistics.ts";
 import { keptDataset } from "../data/augment.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { LowrankError } from "../errors.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
 import { random, seedFor, shuffle } from "../linalg/random.ts";
@@ -49,9 +48,9 @@ const MEASURED = 0.25;
 /** Bytes of decoded images that stay in memory. */
 const DECODED_BYTES = 2 ** 30;
 
-/** @throws LowrankError `bad-data` where the model's input is no image or there are too few images */
+/** @throws LowrankError `bad-data` where there are too few images */
 export async function chooseImages(prepared: Prepared, options: CompressOptions): Promise<Images> {
-  const { input } = prepared;
+  const { inputs } = prepared;
   const { seed = 0, signal, maxDrop } = options;
   const skipped = new Map<string, string>();
   if (options.data === undefined) {
@@ -67,7 +66,6 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
       notes: [],
     };
   }
-  if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
   const data = keptDataset(options.data, DECODED_BYTES);
   const all = sample(data, options.images ?? (maxDrop === undefined ? IMAGES : promiseImages(prepared)), seed);
   const { measured, choice, rest, heldOut } = shares(all, maxDrop !== undefined, seed);
@@ -76,8 +74,6 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
   const kept = new Set(tuning?.validation);
   const reading = {
     batch: batchFor(prepared),
-    exact: input.batch !== null,
-    type: input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const),
     onSkip: (name: string, reason: string) => skipped.set(name, reason),
     ...(signal && { signal }),
   };
@@ -86,7 +82,7 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
     random(seedFor(seed, "calibration")),
     rest.filter((index) => !kept.has(index)),
   );
-  const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
+  const calibration = calibrationOf(inputs, data, fitted, reading);
   return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
 }
 
@@ -111,9 +107,9 @@ function shares(all: Int32Array, promise: boolean, seed: number) {
 const BATCH = 16;
 const ACTIVATION_BYTES = 64 * 2 ** 20;
 
-function batchFor({ input, layers }: Prepared): number {
+function batchFor({ inputs, layers }: Prepared): number {
   const largest = layers.reduce((most, layer) => Math.max(most, activationBytes(layer)), 1);
-  return input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
+  return inputs.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
 }
 
 /** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */

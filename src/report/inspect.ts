@@ -1,7 +1,7 @@
 // What a model is made of, without running it: its layers, what they cost, and which methods can be tried on each.
 
 import { countCosts, nodeMacs } from "../analyze/costs.ts";
-import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import { feedShapes, imageInput, type ModelInputs, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer, layersWithoutConstantWeight } from "../analyze/layers.ts";
 import type { MethodName } from "../approximate/method.ts";
 import { METHODS, stageCosts } from "../approximate/methods.ts";
@@ -72,8 +72,10 @@ const ASSUMED_SIZE = "224";
  * input disagree
  */
 export function inspect(model: Model, options: InspectOptions = {}): Inspection {
-  const { input, notes } = sizedInput(model, options.preprocess ?? {});
-  const given = imageShape(input, 1);
+  const { inputs, notes } = sizedInputs(model, options.preprocess ?? {});
+  const given = feedShapes(inputs, 1);
+  const input = imageInput(inputs) ?? inputs.inputs[0];
+  if (input === undefined) throw new LowrankError("bad-model", "the model has no input");
   const shapes = inferShapes(model, given);
   const { macs, params } = countCosts(model, shapes);
   const { model: plain, folded } = foldBatchNorm(model);
@@ -94,26 +96,26 @@ function foldNote(folded: number): string {
   return `${folded} BatchNormalization can be folded into the layer before; layers are shown as they are then`;
 }
 
-/** The input, at an assumed size where it leaves height or width free and none was given. */
-function sizedInput(model: Model, preprocess: PreprocessOptions): { input: ModelInput; notes: readonly string[] } {
+/** The inputs, at an assumed size where they leave height or width free and none was given. */
+function sizedInputs(model: Model, preprocess: PreprocessOptions): { inputs: ModelInputs; notes: readonly string[] } {
   try {
-    return { input: resolveInput(model, preprocess), notes: [] };
+    return { inputs: resolveInputs(model, preprocess), notes: [] };
   } catch (error) {
     const sizeMissing = error instanceof LowrankError && error.code === "bad-option" && preprocess.size === undefined;
     if (!sizeMissing) throw error;
-    const input = assumingSize(model, preprocess, error);
-    const shape = (imageShape(input, 1)[input.name] ?? []).join("x");
+    const inputs = assumingSize(model, preprocess, error);
+    const shape = (feedShapes(inputs, 1)[imageInput(inputs)!.name] ?? []).join("x");
     return {
-      input,
+      inputs,
       notes: [`the input leaves its height or width free: counted for ${shape}; give --size for another`],
     };
   }
 }
 
 /** Where the size was not what was missing, the first error says what was. */
-function assumingSize(model: Model, preprocess: PreprocessOptions, first: LowrankError): ModelInput {
+function assumingSize(model: Model, preprocess: PreprocessOptions, first: LowrankError): ModelInputs {
   try {
-    return resolveInput(model, { ...preprocess, size: ASSUMED_SIZE });
+    return resolveInputs(model, { ...preprocess, size: ASSUMED_SIZE });
   } catch {
     throw first;
   }

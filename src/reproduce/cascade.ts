@@ -2,7 +2,7 @@
 // cheaper, with what is above tuned after each; and the same with refits alone.
 
 import { countCosts } from "../analyze/costs.ts";
-import { imageShape } from "../analyze/input.ts";
+import { feedShapes } from "../analyze/input.ts";
 import { findLayers, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { startPassage } from "../analyze/passage.ts";
 import type { Decomposition, Factors } from "../approximate/method.ts";
@@ -178,7 +178,7 @@ async function stageOf(
 
 const isConvolution = ({ op }: Layer): boolean => op === "Conv";
 
-const shapeFor = ({ input }: Subject, batch: number) => imageShape(input, input.batch ?? batch);
+const shapeFor = ({ inputs }: Subject, batch: number) => feedShapes(inputs, inputs.batch ?? batch);
 
 function fewerParameters(layers: readonly Layer[], links: readonly Link[]): number | null {
   const settings = new Map(links.map(({ layer, setting }) => [layer, setting]));

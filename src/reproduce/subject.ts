@@ -3,12 +3,12 @@
 
 import { type Calibration, calibrationOf } from "../analyze/calibration.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
-import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import { feedShapes, type ModelInputs, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { Preprocess, PreprocessOptions } from "../data/preprocess.ts";
+import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import { weightsToTrain } from "../finetune/finetune.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
@@ -38,8 +38,7 @@ export interface SubjectOptions extends Control {
 
 export interface Subject {
   readonly model: Model;
-  readonly input: ModelInput;
-  readonly preprocess: Preprocess;
+  readonly inputs: ModelInputs;
   readonly costs: Costs;
   /** Those that can be approximated, in graph order; of many the most expensive. */
   readonly layers: readonly Layer[];
@@ -74,11 +73,9 @@ export function partImages(dataset: Dataset, count: number, seed: number): Image
 /** @throws LowrankError `bad-data`, `bad-model`, `unsupported` where the network or the images do not serve */
 export async function prepareSubject(original: Model, images: Images, options: SubjectOptions): Promise<Subject> {
   const { seed, threads } = options;
-  const input = resolveInput(original, options.preprocess);
-  const { preprocess } = input;
-  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
+  const inputs = resolveInputs(original, options.preprocess, images.dataset);
   const { model } = foldBatchNorm(original);
-  const shapes = inferShapes(model, imageShape(input, 1));
+  const shapes = inferShapes(model, feedShapes(inputs, 1));
   const open = findLayers(model, shapes).filter(({ refused }) => refused === null);
   if (open.length === 0) throw new LowrankError("unsupported", "the model has no layer that can be approximated");
   const layers = mostExpensive(open);
@@ -88,17 +85,14 @@ export async function prepareSubject(original: Model, images: Images, options: S
   const mixed = shuffle(random(seedFor(seed, "calibration")), images.fitted.slice());
   const indices = mixed.filter((index) => !kept.has(index)).subarray(0, CALIBRATION);
   const largest = Math.max(...open.map(activationBytes));
-  const batch = input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
-  const type = input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const);
-  const reading = { batch, exact: input.batch !== null, type };
-  const calibration = calibrationOf(input.name, images.dataset, preprocess, indices, reading);
-  const measured = calibrationOf(input.name, images.dataset, preprocess, images.measured, reading);
+  const batch = inputs.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
+  const calibration = calibrationOf(inputs, images.dataset, indices, { batch });
+  const measured = calibrationOf(inputs, images.dataset, images.measured, { batch });
   const left = open.length - layers.length;
   return {
     ...{
       model,
-      input,
-      preprocess,
+      inputs,
       costs: countCosts(model, shapes),
       layers,
       images,
@@ -108,9 +102,9 @@ export async function prepareSubject(original: Model, images: Images, options: S
       seed,
     },
     session: threads === undefined ? {} : { threads },
-    fingerprint: await fingerprintOf(model, images, [preprocess, seed]),
+    fingerprint: await fingerprintOf(model, images, [inputs.inputs.map(({ preprocess }) => preprocess), seed]),
     notes: [
-      ...input.assumed,
+      ...inputs.assumed,
       ...notes,
       ...(left > 0 ? [`the ${layers.length} layers with the most MACs were looked at, ${left} others were not`] : []),
     ],

@@ -30,13 +30,13 @@ const COUNT = 24;
 const images = normal(COUNT * 3 * 16 * 16, 4);
 
 const calibration: Calibration = {
-  input: INPUT,
+  inputs: [INPUT],
   count: COUNT,
   batch: 8,
   async *batches() {
     for (let i = 0; i < COUNT; i += 8) {
       const input = float32([8, 3, 16, 16], images.subarray(i * 768, (i + 8) * 768));
-      yield { input, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
+      yield { feeds: { [INPUT]: input }, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
     }
   },
 };
