@@ -1,8 +1,18 @@
-// Protobuf messages -> plain data: ModelProto, GraphProto, NodeProto, AttributeProto. What the plain data does not model
+// Protobuf messages -> plain data: ModelProto, GraphProto, FunctionProto, NodeProto, AttributeProto. What the plain data does not model
 // goes into `rest`.
 
-import type { AttributeProto, GraphProto, ModelProto, NodeProto } from "onnx-buf";
-import type { Attribute, AttributeValue, Graph, Model, Node, Rest, Tensor, ValueInfo } from "../graph/model.ts";
+import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto } from "onnx-buf";
+import type {
+  Attribute,
+  AttributeValue,
+  Graph,
+  Model,
+  ModelFunction,
+  Node,
+  Rest,
+  Tensor,
+  ValueInfo,
+} from "../graph/model.ts";
 import { ATTRIBUTE_KINDS, type Kind, kindOf } from "./attribute-kinds.ts";
 import { badModel, nodeLabel, quote } from "./bad-model.ts";
 import { entriesToKeep, readEntries } from "./entries.ts";
@@ -27,6 +37,7 @@ const MODEL: Modelled<ModelProto> = {
   producerName: "filled",
   metadataProps: "list",
   graph: "list",
+  functions: "list",
 };
 
 /** @throws LowrankError `bad-model` naming the first part that makes no sense */
@@ -48,8 +59,27 @@ export function readModel(message: ModelProto): Model {
     producer: message.producerName,
     metadata,
     graph: readGraph(message.graph, 0),
+    ...(message.functions.length > 0 && { functions: message.functions.map(readFunction) }),
     ...withRest({ fields: Object.keys(fields).length > 0 ? fields : undefined }),
   };
+}
+
+/** The whole message stays in `rest`, to be written again: the plain data is there for passes to read. */
+function readFunction(message: FunctionProto): ModelFunction {
+  const { name, domain, overload, input, output } = message;
+  const label = { opType: `function ${domain}.${name}`, name, output } as NodeProto;
+  return {
+    ...{ name, domain: domainOf(domain), overload, inputs: input, outputs: output },
+    defaults: Object.fromEntries(message.attributeProto.map((attribute) => readNamed(attribute, label, 0))),
+    opsets: readEntries(OPSETS, message.opsetImport),
+    nodes: message.node.map((node) => readNode(node, 0)),
+    ...withRest({ message }),
+  };
+}
+
+/** What a function's `rest` holds. */
+export interface FunctionRemainder {
+  readonly message: FunctionProto;
 }
 
 function listField<T>(key: string, list: readonly T[] | undefined): Record<string, readonly T[]> {
@@ -108,6 +138,7 @@ const NODE: Modelled<NodeProto> = {
   opType: "always",
   name: "filled",
   domain: "filled",
+  overload: "filled",
   input: "list",
   output: "list",
   attribute: "list",
@@ -124,6 +155,7 @@ function readNode(message: NodeProto, depth: number): Node {
     op: message.opType,
     domain: domainOf(message.domain),
     name: message.name,
+    ...(message.overload !== "" && { overload: message.overload }),
     inputs: message.input,
     outputs: message.output,
     attributes: Object.fromEntries(attributes),
@@ -144,6 +176,10 @@ function readNamed(message: AttributeProto, node: NodeProto, depth: number): [st
 
 function readAttribute(message: AttributeProto, what: string, depth: number): Attribute {
   const kind = kindOf(message);
+  if (kind === "reference") {
+    const fields = unmodelled(message, { name: "always", refAttrName: "filled" });
+    return { kind, value: message.refAttrName, ...attributeRest({ kind, fields }) };
+  }
   const value = kind === "opaque" ? null : readContent(message, kind, what, depth);
   if (kind === "opaque" || value === null) {
     return { kind: "opaque", ...attributeRest({ kind: "opaque", fields: unmodelled(message, { name: "always" }) }) };
@@ -159,7 +195,7 @@ function attributeRest(rest: AttributeRemainder): { rest?: Rest } {
   return rest.fields || rest.untyped ? withRest(rest) : {};
 }
 
-type Content = Exclude<AttributeValue, { kind: "opaque" }>["value"];
+type Content = Exclude<AttributeValue, { kind: "opaque" | "reference" }>["value"];
 
 /** The value, or null where the plain data cannot hold it exactly. */
 function readContent(message: AttributeProto, kind: Kind, what: string, depth: number): Content | null {

@@ -15,7 +15,7 @@ import type { Attribute, AttributeValue, Graph, Model, Node } from "../graph/mod
 import { ATTRIBUTE_KINDS } from "./attribute-kinds.ts";
 import { writeEntries } from "./entries.ts";
 import { METADATA, OPSETS, STANDARD_ALIAS } from "./model-entries.ts";
-import type { AttributeRemainder } from "./read.ts";
+import type { AttributeRemainder, FunctionRemainder } from "./read.ts";
 import { lay, put, type Remainder, remainder } from "./remainder.ts";
 import { type Place, writeTensor } from "./tensor.ts";
 import { writeValueInfo } from "./value-info.ts";
@@ -29,6 +29,7 @@ export function writeModel(model: Model, place?: Place): ModelProto {
   message.opsetImport = writeEntries(OPSETS, model.opsets, fields?.opsetImport);
   message.metadataProps = writeEntries(METADATA, model.metadata, fields?.metadataProps);
   message.graph = writeGraph(model.graph, place);
+  message.functions = (model.functions ?? []).map(({ rest }) => remainder<FunctionRemainder>(rest)!.message);
   return message;
 }
 
@@ -52,6 +53,7 @@ function writeNode(node: Node, place?: Place): NodeProto {
   put(message, fields, "name", node.name, "filled");
   const alias = node.domain === "" && fields?.domain === STANDARD_ALIAS;
   if (!alias) put(message, fields, "domain", node.domain, "filled");
+  put(message, fields, "overload", node.overload ?? "", "filled");
   message.input = [...node.inputs];
   message.output = [...node.outputs];
   message.attribute = Object.entries(node.attributes).map(([name, value]) => writeAttribute(name, value, place));
@@ -64,6 +66,12 @@ function writeAttribute(name: string, attribute: Attribute, place?: Place): Attr
     const opaque = lay(AttributeProtoSchema, rest?.fields);
     put(opaque, rest?.fields, "name", name, "always");
     return opaque;
+  }
+  if (attribute.kind === "reference") {
+    const reference = lay(AttributeProtoSchema, rest?.kind === "reference" ? rest.fields : undefined);
+    put(reference, rest?.fields, "name", name, "always");
+    put(reference, rest?.fields, "refAttrName", attribute.value, "filled");
+    return reference;
   }
   const { type, field } = ATTRIBUTE_KINDS[attribute.kind];
   const sameKind = rest?.kind === attribute.kind;
@@ -84,7 +92,7 @@ function textsOf(fields: Partial<AttributeProto> | undefined): Partial<Attribute
 
 const UTF8 = new TextEncoder();
 
-type Modelled = Exclude<AttributeValue, { kind: "opaque" }>;
+type Modelled = Exclude<AttributeValue, { kind: "opaque" | "reference" }>;
 
 function writeContent(attribute: Modelled, place?: Place) {
   switch (attribute.kind) {
