@@ -10,7 +10,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model, ValueInfo } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { digest } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
@@ -129,7 +129,8 @@ function imageInput(model: Model, options: TuneOptions): ImageInput {
 }
 
 function checkFloat({ name, type }: ValueInfo, whose: string): void {
-  if (type === "float32") return;
+  // A teacher's session takes float32 in place of float16.
+  if (type === "float32" || (whose === "teacher" && type === "float16")) return;
   const found = `the ${whose}'s input ${name} is ${type ?? "of no known type"}`;
   throw new LowrankError("unsupported", `${found}: fine-tuning takes a ${whose} whose input is float32`);
 }
@@ -180,7 +181,7 @@ async function trainingInput(model: Model, own: ImageInput, options: TuneOptions
   return { input: own, notes: [`trained with ${steps}, as many as the model takes and its graph allows: ${why}`] };
 }
 
-const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
+export const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
 
 /** How one run of the loop differs from another. */
 export interface Run {
@@ -297,8 +298,8 @@ export async function fingerprintOf(
   const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
   const names = [...images, ...validation].map((index) => data.name(index));
   return digest([
-    encodeModel(model),
-    ...(teacher ? [encodeModel(teacher)] : []),
+    await digestModel(model),
+    ...(teacher ? [await digestModel(teacher)] : []),
     JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
   ]);
 }

@@ -61,11 +61,12 @@ export interface Outcome {
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
   const { options, prepared, images } = work;
   const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
-  const { model, plan: formed } = await lower(work, canonical.model, plan);
+  const { model: lowered, plan: formed } = await lower(work, canonical.model, plan);
+  const model = prepared.normal.restore(lowered);
   const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.input, formed));
   return {
     plan: formed,
-    built: { ...canonical, model },
+    built: { ...canonical, model: lowered },
     written,
     measured: await measure(work, plan, canonical.model, written.model),
   };
@@ -151,11 +152,12 @@ async function measure(
   canonical: Model,
   written: Model,
 ): Promise<Measured> {
-  const { model, layers } = prepared;
+  const { model, layers, normal } = prepared;
   const timing = timingOf(prepared, options);
   const latency = await measureLatency(prepared, written, options);
   const replaced = layers.filter((layer) => plan.has(layer.name));
-  const layerTimes = await timeLayers(model, canonical, written, replaced, timing, options);
+  const [before, between] = [model, canonical].map(normal.restore);
+  const layerTimes = await timeLayers(before!, between!, written, replaced, timing, options);
   const { measured } = images;
   const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
   return { latency, layerTimes, evaluation };
