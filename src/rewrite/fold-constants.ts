@@ -18,7 +18,7 @@ const PARAMETERS: Readonly<Record<string, readonly number[]>> = {
 };
 
 /** Operators that give something else each time, and those of quantised weights, which are left for the refusal of these. */
-const NOT_FOLDED = /^(Random.*|Multinomial|Bernoulli|Dropout|.*Quantize.*|.*Integer|QLinear.*)$/;
+const NOT_FOLDED = /^(Random.*|Multinomial|Bernoulli|Dropout|.*uantize.*|.*Integer|QLinear.*)$/;
 
 /** Results may be so much larger than the constants they are made of (a broadcast), or so many bytes whatever these are. */
 const GROWTH = 4;
