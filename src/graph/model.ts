@@ -124,7 +124,7 @@ export interface Model {
   readonly producer: string;
   readonly metadata: ReadonlyMap<string, string>;
   readonly graph: Graph;
-  /** Absent where there are none. They are written as they were read: passes may drop them, but not change them. */
+  /** Absent where there are none. */
   readonly functions?: readonly ModelFunction[];
   /** Training information and all else a file may hold. */
   readonly rest?: Rest;

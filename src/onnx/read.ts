@@ -64,22 +64,37 @@ export function readModel(message: ModelProto): Model {
   };
 }
 
-/** The whole message stays in `rest`, to be written again: the plain data is there for passes to read. */
+const FUNCTION: Modelled<FunctionProto> = {
+  name: "filled",
+  domain: "filled",
+  overload: "filled",
+  input: "list",
+  output: "list",
+  attributeProto: "list",
+  opsetImport: "list",
+  node: "list",
+};
+
 function readFunction(message: FunctionProto): ModelFunction {
   const { name, domain, overload, input, output } = message;
-  const label = { opType: `function ${domain}.${name}`, name, output } as NodeProto;
-  return {
-    ...{ name, domain: domainOf(domain), overload, inputs: input, outputs: output },
-    defaults: Object.fromEntries(message.attributeProto.map((attribute) => readNamed(attribute, label, 0))),
-    opsets: readEntries(OPSETS, message.opsetImport),
-    nodes: message.node.map((node) => readNode(node, 0)),
-    ...withRest({ message }),
+  const what = `function ${quote(name)}`;
+  const opsets = readEntries(OPSETS, message.opsetImport);
+  const fields = {
+    ...unmodelled(message, FUNCTION),
+    ...listField("opsetImport", entriesToKeep(OPSETS, message.opsetImport, opsets)),
+    ...(domain === STANDARD_ALIAS && { domain }),
   };
-}
-
-/** What a function's `rest` holds. */
-export interface FunctionRemainder {
-  readonly message: FunctionProto;
+  return {
+    ...{ name, domain: domainOf(domain), overload, inputs: input, outputs: output, opsets },
+    defaults: Object.fromEntries(
+      message.attributeProto.map((each) => [
+        each.name,
+        readAttribute(each, `attribute ${quote(each.name)} of ${what}`, 0),
+      ]),
+    ),
+    nodes: message.node.map((node) => readNode(node, 0)),
+    ...withRest({ fields: Object.keys(fields).length > 0 ? fields : undefined }),
+  };
 }
 
 function listField<T>(key: string, list: readonly T[] | undefined): Record<string, readonly T[]> {

@@ -4,6 +4,8 @@
 import {
   type AttributeProto,
   AttributeProtoSchema,
+  type FunctionProto,
+  FunctionProtoSchema,
   type GraphProto,
   GraphProtoSchema,
   type ModelProto,
@@ -11,11 +13,11 @@ import {
   type NodeProto,
   NodeProtoSchema,
 } from "onnx-buf";
-import type { Attribute, AttributeValue, Graph, Model, Node } from "../graph/model.ts";
+import type { Attribute, AttributeValue, Graph, Model, ModelFunction, Node } from "../graph/model.ts";
 import { ATTRIBUTE_KINDS } from "./attribute-kinds.ts";
 import { writeEntries } from "./entries.ts";
 import { METADATA, OPSETS, STANDARD_ALIAS } from "./model-entries.ts";
-import type { AttributeRemainder, FunctionRemainder } from "./read.ts";
+import type { AttributeRemainder } from "./read.ts";
 import { lay, put, type Remainder, remainder } from "./remainder.ts";
 import { type Place, writeTensor } from "./tensor.ts";
 import { writeValueInfo } from "./value-info.ts";
@@ -29,7 +31,22 @@ export function writeModel(model: Model, place?: Place): ModelProto {
   message.opsetImport = writeEntries(OPSETS, model.opsets, fields?.opsetImport);
   message.metadataProps = writeEntries(METADATA, model.metadata, fields?.metadataProps);
   message.graph = writeGraph(model.graph, place);
-  message.functions = (model.functions ?? []).map(({ rest }) => remainder<FunctionRemainder>(rest)!.message);
+  message.functions = (model.functions ?? []).map((each) => writeFunction(each, place));
+  return message;
+}
+
+function writeFunction(one: ModelFunction, place?: Place): FunctionProto {
+  const fields = remainder<Remainder<FunctionProto>>(one.rest)?.fields;
+  const message = lay(FunctionProtoSchema, fields);
+  put(message, fields, "name", one.name, "filled");
+  const alias = one.domain === "" && fields?.domain === STANDARD_ALIAS;
+  if (!alias) put(message, fields, "domain", one.domain, "filled");
+  put(message, fields, "overload", one.overload, "filled");
+  message.input = [...one.inputs];
+  message.output = [...one.outputs];
+  message.opsetImport = writeEntries(OPSETS, one.opsets, fields?.opsetImport);
+  message.attributeProto = Object.entries(one.defaults).map(([name, value]) => writeAttribute(name, value, place));
+  message.node = one.nodes.map((node) => writeNode(node, place));
   return message;
 }
 
