@@ -109,7 +109,8 @@ function renamed(nodes: readonly Node[], call: Call, fresh: Inliner["fresh"]): r
   const nameOf = (name: string) => names.get(name) ?? name;
   return nodes.map((node) => ({
     ...node,
-    name: fresh(`${call.prefix}/${node.name || (node.outputs.find(Boolean) ?? node.op)}`),
+    // A nameless node is called by its output, whose name is fresh.
+    name: node.name === "" ? "" : fresh(`${call.prefix}/${node.name}`),
     inputs: node.inputs.map(nameOf),
     outputs: node.outputs.map(nameOf),
     attributes: resolved(node.attributes, inner, fresh),

@@ -57,19 +57,19 @@ export function encodeExternal(model: Model, location: string, threshold = 1024)
   return { bytes: joined(withinLimit(chunksOf(writeModel(model, place), PROTOBUF_LIMIT))), data };
 }
 
-/** As `encodeExternal`, but each of the initialisers in a file of its own: nothing is copied. */
-export function encodeSeparate(
-  model: Model,
-  threshold: number,
-): { bytes: Bytes; files: { path: string; data: Bytes }[] } {
-  const files: { path: string; data: Bytes }[] = [];
-  const place: Place = (data) => {
-    if (data.length < Math.max(threshold, 1)) return null;
-    const path = `weight${files.length}`;
-    files.push({ path, data });
-    return { location: path, offset: 0, length: data.length };
+/**
+ * As `encodeExternal`, but each of these initialisers is a file of its own and lies where it lay: nothing is copied.
+ * @returns the ONNX file, and the others by the path that it knows them by
+ */
+export function encodeSeparate(model: Model, threshold: number): { main: Bytes; data: ReadonlyMap<string, Bytes> } {
+  const data = new Map<string, Bytes>();
+  const place: Place = (bytes) => {
+    if (bytes.length < Math.max(threshold, 1)) return null;
+    const location = `weight${data.size}`;
+    data.set(location, bytes);
+    return { location, offset: 0, length: bytes.length };
   };
-  return { bytes: joined(withinLimit(chunksOf(writeModel(model, place), PROTOBUF_LIMIT))), files };
+  return { main: joined(withinLimit(chunksOf(writeModel(model, place), PROTOBUF_LIMIT))), data };
 }
 
 /** One file if it stays within `limit` bytes, else two: the ONNX file and, in `location`, the weights. Both in pieces. */

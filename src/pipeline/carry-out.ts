@@ -12,7 +12,9 @@ import { fastestForm } from "../measure/forms.ts";
 import { compareLatency, type Latency } from "../measure/latency.ts";
 import { type LayerTime, timeLayers } from "../measure/layers.ts";
 import { decodeModel } from "../onnx/decode.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { encodedSize } from "../onnx/digest.ts";
+import { encodeSeparate } from "../onnx/encode.ts";
+import { memoryReader } from "../onnx/external.ts";
 import { checkInterrupted, controlOf } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
@@ -137,9 +139,14 @@ function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Mod
 }
 
 async function throughBytes(model: Model): Promise<Reopened> {
-  const bytes = encodeModel(model);
-  return { model: await decodeModel(bytes), bytes: bytes.byteLength };
+  const { main, data } = encodeSeparate(model, BESIDE);
+  if (data.size === 0) return { model: await decodeModel(main), bytes: main.byteLength };
+  const bytes = encodedSize(model);
+  return { model: await decodeModel(main, { external: memoryReader(data) }), bytes };
 }
+
+/** Bytes from which a weight need not be copied into the file and out of it again. */
+const BESIDE = 2 ** 20;
 
 /** How the result will be used: threads, provider, and the shape of its input. */
 export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: CompressOptions) {

@@ -20,6 +20,6 @@ export function modelFiles(model: Model | Uint8Array, externalFrom = EXTERNAL_FR
   if (model instanceof Uint8Array) return { bytes: model, external: [] };
   const size = [...model.graph.initializers.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
   if (size < externalFrom) return { bytes: encodeModel(model), external: [] };
-  const { bytes, files } = encodeSeparate(model, LARGE);
-  return { bytes, external: files };
+  const { main, data } = encodeSeparate(model, LARGE);
+  return { bytes: main, external: Array.from(data, ([path, bytes]) => ({ path, data: bytes })) };
 }
