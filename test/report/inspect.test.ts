@@ -60,6 +60,29 @@ describe("inspect", () => {
     expect(params).toBe(16 * 27 + 4 * 16 + 32 * 144 + 4 * 32 + 64 * 512 + 64 + 640 + 10);
   });
 
+  test("names what stands inside a body, and leaves it alone", async () => {
+    const branch = model({
+      inputs: [],
+      outputs: [valueInfo("inner", "float32", null)],
+      nodes: [node("Conv", ["first", "w1"], ["inner"], { pads: ints([1, 1, 1, 1]) }, "inside")],
+      initializers: [normalTensor("w1", [32, 32, 3, 3], 1)],
+    }).graph;
+    const conv = (x: string, w: string, y: string) => node("Conv", [x, w], [y], { pads: ints([1, 1, 1, 1]) }, y);
+    const source = model({
+      inputs: [valueInfo("image", "float32", ["N", 3, 16, 16]), valueInfo("yes", "bool", [])],
+      outputs: [valueInfo("last", "float32", null)],
+      nodes: [
+        conv("image", "w0", "first"),
+        node("If", ["yes"], ["chosen"], { then_branch: { kind: "graph", value: branch } }, "choice"),
+        conv("chosen", "w2", "last"),
+      ],
+      initializers: [normalTensor("w0", [32, 3, 3, 3], 2), normalTensor("w2", [32, 32, 3, 3], 3)],
+    });
+    const { layers } = await inspect(source);
+    expect(layers.map(({ name }) => name)).toEqual(["first", "inside", "last"]);
+    expect(layers[1]).toMatchObject({ methods: [], reason: "inside the If branch of choice: left alone" });
+  });
+
   test("bytes are those of the file, by default as encoded", async () => {
     const one = smallClassifier();
     expect((await inspect(one)).bytes).toBe(encodeModel(one).byteLength);

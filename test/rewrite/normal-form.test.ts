@@ -6,6 +6,7 @@ import { float, int, ints, node, valueInfo } from "../../src/graph/build.ts";
 import type { Graph, Model, ModelFunction, Node } from "../../src/graph/model.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
+import { calibrate } from "../../src/pipeline/calibrate.ts";
 import { inspect } from "../../src/report/inspect.ts";
 import { normalForm } from "../../src/rewrite/normal-form.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
@@ -162,6 +163,16 @@ test("float16 with images: fitted, refitted and measured against the file as it 
   expect(report.output_error).toBeGreaterThan(0);
   expect(report.output_error).toBeLessThan(0.5);
   expect(report.agreement).toBeGreaterThan(0.5);
+});
+
+test("float16 layers are open to code that asks for them", async () => {
+  const { layers } = await calibrate(halfModel(plain), { data: data() });
+  expect(layers.map(({ name, refused, weight }) => [name, refused, weight.type])).toEqual([
+    ["conv1", "tiny: 432 weights", "float32"],
+    ["conv2", null, "float32"],
+    ["fc1", null, "float32"],
+    ["fc2", null, "float32"],
+  ]);
 });
 
 test("float16 is tuned as float32 and written as float16", async () => {
