@@ -61,17 +61,21 @@ export interface Outcome {
 }
 
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
+  const { structure, ...outcome } = await written(work, plan);
+  return { ...outcome, measured: await measure(work, plan, structure, outcome.written.model) };
+}
+
+/** The plan's network, and what it was before it was lowered, of which the weights are let go: those that were written stay. */
+async function written(work: Work, plan: Plan) {
   const { options, prepared, images } = work;
   const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
-  const { model: lowered, plan: formed } = await lower(work, canonical.model, plan);
-  const model = prepared.normal.restore(lowered);
-  const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.input, formed));
-  return {
-    plan: formed,
-    built: { ...canonical, model: lowered },
-    written,
-    measured: await measure(work, plan, canonical.model, written.model),
-  };
+  const { model, plan: formed } = await lower(work, canonical.model, plan);
+  const reopened = await (options.reopen ?? throughBytes)(
+    withMetadata(prepared.normal.restore(model), prepared.input, formed),
+  );
+  const { graph } = canonical.model;
+  const structure = prepared.normal.restore({ ...canonical.model, graph: { ...graph, initializers: new Map() } });
+  return { plan: formed, built: { ...canonical, model: reopened.model }, written: reopened, structure };
 }
 
 /**
@@ -156,15 +160,14 @@ export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: 
 async function measure(
   { prepared, images, options }: Work,
   plan: Plan,
-  canonical: Model,
+  structure: Model,
   written: Model,
 ): Promise<Measured> {
   const { model, layers, normal } = prepared;
   const timing = timingOf(prepared, options);
   const latency = await measureLatency(prepared, written, options);
   const replaced = layers.filter((layer) => plan.has(layer.name));
-  const [before, between] = [model, canonical].map(normal.restore);
-  const layerTimes = await timeLayers(before!, between!, written, replaced, timing, options);
+  const layerTimes = await timeLayers(normal.restore(model), structure, written, replaced, timing, options);
   const { measured } = images;
   const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
   return { latency, layerTimes, evaluation };

@@ -9,8 +9,8 @@ export interface ModelFiles {
   readonly external: readonly { readonly path: string; readonly data: Uint8Array }[];
 }
 
-/** Below the 2 GiB at which a protobuf message ends, with room for the nodes. */
-const EXTERNAL_FROM = 1.9e9;
+/** A protobuf message ends at 2 GiB, and one of this size would be in memory twice more, as bytes and taken apart. */
+const EXTERNAL_FROM = 2 ** 27;
 
 /** Bytes of a weight from which it stands beside such a model. */
 const LARGE = 1024;

@@ -29,7 +29,7 @@ export interface SessionOptions {
    * different times, takes a third less without, at the same speed.
    */
   readonly memoryPattern?: boolean;
-  /** Bytes of weights from which they are handed over beside the model, since a protobuf message ends at 2 GiB. */
+  /** Bytes of weights from which they are handed over beside the model, as they lie in memory; by default 128 MiB. */
   readonly externalFrom?: number;
 }
 

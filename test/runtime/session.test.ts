@@ -408,6 +408,22 @@ describe("weights beside the model", () => {
   });
 });
 
+test("a session has copies of its own: weights may change once it is open", async () => {
+  const ones = () => new Float32Array(4096).fill(1);
+  const [added, factor] = [ones(), ones()];
+  const graph = model({
+    inputs: [valueInfo("x", "float32", [4096])],
+    outputs: [valueInfo("y", "float32", [4096])],
+    nodes: [node("Mul", ["x", "factor"], ["p"]), node("Add", ["p", "added"], ["y"])],
+    initializers: [floatTensor("added", [4096], added), floatTensor("factor", [4096], factor)],
+  });
+  await withSession(graph, { externalFrom: 0 }, async (session) => {
+    added.fill(100);
+    factor.fill(100);
+    expect((await session.run({ x: float32([4096], ones()) })).y!.data).toEqual(new Float32Array(4096).fill(2));
+  });
+});
+
 describe("float16", () => {
   const halves = (...values: number[]): NdArray => ({ type: "float16", dims: [3], data: Uint16Array.from(values) });
 
