@@ -17,7 +17,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { digest } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
@@ -128,7 +128,8 @@ export async function prepareTuning(model: Model, self: Model, options: TuneOpti
 
 /** Images are float32 when a network is trained. */
 function checkFloat(input: ModelInput | null, whose: string): void {
-  if (input === null || input.info.type === "float32") return;
+  // A teacher's session takes float32 in place of float16.
+  if (input === null || input.info.type === "float32" || (whose === "teacher" && input.info.type === "float16")) return;
   const found = `the ${whose}'s input ${input.name} is ${input.info.type ?? "of no known type"}`;
   throw new LowrankError("unsupported", `${found}: fine-tuning takes a ${whose} whose input is float32`);
 }
@@ -186,7 +187,7 @@ async function trainingInputs(model: Model, own: ModelInputs, options: TuneOptio
   return { inputs: own, notes: [`trained with ${steps}, as many as the model takes and its graph allows: ${why}`] };
 }
 
-const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
+export const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
 
 /** How one run of the loop differs from another. */
 export interface Run {
@@ -302,8 +303,8 @@ export async function fingerprintOf(
   const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
   const names = [...images, ...validation].map((index) => data.name(index));
   return digest([
-    encodeModel(model),
-    ...(teacher ? [encodeModel(teacher)] : []),
+    await digestModel(model),
+    ...(teacher ? [await digestModel(teacher)] : []),
     JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
   ]);
 }

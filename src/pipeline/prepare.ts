@@ -1,18 +1,24 @@
-// What is known of a model before it is changed: folded, its layers found, its costs counted.
+// What is known of a model before it is changed: brought into the form that the rest understands, folded, its layers found,
+// its costs counted.
 
 import { type Costs, countCosts } from "../analyze/costs.ts";
 import { feedShapes, type ModelInputs, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
+import { refuseQuantised } from "../analyze/quantised.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { type NormalForm, normalForm } from "../rewrite/normal-form.ts";
+import type { SessionOptions } from "../runtime/session.ts";
 
 export interface Prepared {
+  /** As it came: what is measured is measured against it. */
   readonly original: Model;
-  /** The same with BatchNormalization folded into the layers before. */
+  readonly normal: NormalForm;
+  /** The normal form with BatchNormalization folded into the layers before. */
   readonly model: Model;
   readonly folded: number;
   readonly inputs: ModelInputs;
@@ -21,12 +27,23 @@ export interface Prepared {
   readonly costs: Costs;
 }
 
-/** Sizes are those of one image. */
-export function prepare(original: Model, preprocess: PreprocessOptions, data?: Dataset): Prepared {
-  const inputs = resolveInputs(original, preprocess, data);
+/**
+ * Sizes are those of one image.
+ * @throws LowrankError `unsupported` for a quantised model, `bad-model`, `bad-option`
+ */
+export async function prepare(
+  original: Model,
+  preprocess: PreprocessOptions,
+  data?: Dataset,
+  session: SessionOptions = {},
+): Promise<Prepared> {
+  const normal = await normalForm(original, session);
+  refuseQuantised(normal.model);
+  const inputs = resolveInputs(normal.model, preprocess, data);
   if (inputs.inputs.length === 0) throw new LowrankError("bad-model", "the model has no input");
   const given = feedShapes(inputs, 1);
-  const { model, folded } = foldBatchNorm(original);
+  const { model, folded } = foldBatchNorm(normal.model);
   const layers = findLayers(model, inferShapes(model, given));
-  return { original, model, folded, inputs, layers, costs: countCosts(original, inferShapes(original, given)) };
+  const costs = countCosts(normal.model, inferShapes(normal.model, given));
+  return { original, normal, model, folded, inputs, layers, costs };
 }
