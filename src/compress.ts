@@ -4,28 +4,28 @@
 
 import { countCosts } from "./analyze/costs.ts";
 import { feedShapes } from "./analyze/input.ts";
-import { methodsNamed } from "./approximate/methods.ts";
+import type { Recognised } from "./answers/recognise.ts";
 import { skipNotes } from "./data/batches.ts";
 import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
-import { type Linalg, withLinalg } from "./linalg/products.ts";
+import { withLinalg } from "./linalg/products.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodedSize } from "./onnx/digest.ts";
+import { dropOf, understand } from "./pipeline/answers.ts";
 import { carryOut, type Outcome, type Work } from "./pipeline/carry-out.ts";
 import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, type Images } from "./pipeline/images.ts";
-import { type CompressOptions, checkOptions } from "./pipeline/options.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
 import { describe } from "./report/describe.ts";
 import { plural } from "./report/format.ts";
 import type { CompressDetails } from "./report/html-details.ts";
 import type { CompressReport } from "./report/report.ts";
-import type { SessionOptions } from "./runtime/session.ts";
 import { type Plan, readPlan } from "./search/plan.ts";
 import { type ScoredLayer, scoreLayers } from "./search/score.ts";
+import { type CompressOptions, type Settings, settingsOf } from "./settings/settings.ts";
 
-export type { CompressOptions, Reopened } from "./pipeline/options.ts";
+export type { CompressOptions, Reopened } from "./settings/settings.ts";
 
 export interface Compressed {
   readonly model: Model;
@@ -42,104 +42,96 @@ export interface Compressed {
  * @throws LowrankError `unreachable` where the goals cannot be met, `interrupted`, `bad-model`, `bad-data`, `bad-option`
  */
 export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
-  checkOptions(options);
+  const settings = settingsOf(options);
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
-  const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
-  const prepared = await prepare(original, options.preprocess ?? {}, options.data, session);
-  const images = await chooseImages(prepared, options);
-  return withLinalg(session, async (la) => {
-    const given = options.plan === undefined ? undefined : await readPlan(la, options.plan, prepared.layers);
-    const scored = await score(la, prepared, images, given, options, session);
-    const again = rescorer(la, prepared, images, options, session);
-    const work: Work = { la, prepared, images, scored, score: again, options, session };
+  const prepared = await prepare(original, settings.preprocess, settings.data ?? undefined, settings.session);
+  const images = await chooseImages(prepared, settings);
+  const recognised = await understand(prepared, images, settings);
+  return withLinalg(settings.session, async (la) => {
+    const given = settings.plan === null ? undefined : await readPlan(la, settings.plan, prepared.layers);
+    const answers = recognised?.answers ?? null;
+    const base = { la, prepared, images, answers, settings };
+    const scored = await score(base, given);
+    const work: Work = { ...base, scored, score: rescorer(base) };
     const searched = given === undefined ? await search(work) : null;
     const outcome = searched?.outcome ?? (await carryOut(work, given!));
-    const report = reportOf(work, outcome, searched, source);
+    const report = reportOf(work, outcome, searched, { source, recognised });
     const details = await detailsOf(work, outcome, searched);
     return { model: outcome.written.model, plan: outcome.plan, report, details };
   });
 }
 
-function score(
-  la: Linalg,
-  { model, layers }: Prepared,
-  { calibration }: Images,
-  planned: Plan | undefined,
-  options: CompressOptions,
-  session: SessionOptions,
-): Promise<readonly ScoredLayer[]> {
-  const methods = methodsNamed(options.methods);
-  const { metric = "kfac", seed = 0 } = options;
-  return scoreLayers(
-    la,
-    model,
-    layers,
-    calibration,
-    { methods, metric, labels: options.confusable, planned, session, seed },
-    options,
-  );
+type Base = Pick<Work, "la" | "prepared" | "images" | "answers" | "settings">;
+
+function score({ la, prepared, images, answers, settings }: Base, planned?: Plan): Promise<readonly ScoredLayer[]> {
+  const { methods, metric, confusable, session, seed, control } = settings;
+  const scoring = { methods, metric, labels: confusable, planned, session, seed, ...(answers !== null && { answers }) };
+  return scoreLayers(la, prepared.model, prepared.layers, images.calibration, scoring, control);
 }
 
 /** Takes a single layer apart again as it is in another network. */
-function rescorer(
-  la: Linalg,
-  prepared: Prepared,
-  images: Images,
-  options: CompressOptions,
-  session: SessionOptions,
-): Work["score"] {
-  const { onProgress, ...quiet } = options;
+function rescorer(base: Base): Work["score"] {
+  const { onProgress, ...control } = base.settings.control;
+  const settings = { ...base.settings, control };
   return async (model, layer, choice) => {
-    const one = { ...prepared, model, layers: [layer] };
-    return (await score(la, one, images, new Map([[layer.name, choice]]), quiet, session))[0]!;
+    const prepared = { ...base.prepared, model, layers: [layer] };
+    return (await score({ ...base, prepared, settings }, new Map([[layer.name, choice]])))[0]!;
   };
 }
 
 function reportOf(
-  { prepared, images, scored, options }: Work,
+  { prepared, images, scored, settings }: Work,
   outcome: Outcome,
   searched: Searched | null,
-  source: Model | Uint8Array,
+  { source, recognised }: { readonly source: Model | Uint8Array; readonly recognised: Recognised | null },
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
   const after = countCosts(written.model, inferShapes(written.model, feedShapes(prepared.inputs, 1)));
   const given = source instanceof Uint8Array ? source.byteLength : null;
-  const substitutes = options.metric === undefined ? [] : scored.flatMap((one) => one.substitute ?? []);
+  const substitutes = !settings.metricAsked ? [] : scored.flatMap((one) => one.substitute ?? []);
   return describe({
-    names: { input: options.names?.input ?? "", output: options.names?.output ?? null },
-    before: { ...prepared.costs, bytes: options.inputBytes ?? given ?? encodedSize(prepared.original) },
+    names: settings.names,
+    before: { ...prepared.costs, bytes: settings.inputBytes ?? given ?? encodedSize(prepared.original) },
     after: { ...after, bytes: written.bytes },
     folded: prepared.folded,
     plan,
     scored,
     refits: built.refits,
-    tuning: tuningOf(images, outcome, options),
+    tuning: tuningOf(images, outcome, settings),
     search: searched,
-    goals: options,
+    goals: settings.goals,
     ...measured,
+    drop: measured.compared === null ? null : dropOf(measured.compared),
     images: {
       calibration: images.calibration?.count ?? 0,
       choice: images.choice?.length ?? 0,
       measured: images.measured?.length ?? 0,
       skipped: images.skipped.size,
     },
-    batch: prepared.inputs.batch ?? options.batch ?? 1,
-    threads: options.threads ?? null,
+    batch: prepared.inputs.batch ?? settings.use.batch,
+    threads: settings.use.threads,
     notes: [
       ...notesOf(prepared, images, outcome),
+      ...(recognised?.notes ?? []),
       ...untriedNotes(scored),
       ...substitutes,
       ...images.notes,
       ...built.notes,
     ],
-    seed: options.seed ?? 0,
+    seed: settings.seed,
   });
 }
 
-function tuningOf({ tuning }: Images, { built: { tuned } }: Outcome, { finetune = 0 }: CompressOptions) {
-  if (tuning === null || tuned === null) return null;
+function tuningOf({ tuning }: Images, { built: { tuned } }: Outcome, settings: Settings) {
+  if (tuning === null || tuned === null || settings.tuning === null) return null;
   const { loss, train, validation } = tuning;
-  return { ...tuned, loss: loss.kind, epochs: finetune, train: train.length, validation: validation.length };
+  return {
+    ...tuned,
+    loss: loss.kind,
+    epochs: settings.tuning.epochs,
+    train: train.length,
+    validation: validation.length,
+  };
 }
 
 function untriedNotes(scored: readonly ScoredLayer[]): string[] {

@@ -107,3 +107,9 @@ function ancestors(graph: Graph, name: string): ReadonlySet<Node> {
   }
   return seen;
 }
+
+/** What goes into the Softmax that an output is. */
+export function softmaxInput({ nodes }: Graph, output: string): string | null {
+  const node = nodes.find(({ outputs }) => outputs[0] === output);
+  return node?.op === "Softmax" && node.domain === "" ? node.inputs[0]! : null;
+}

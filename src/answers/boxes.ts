@@ -6,6 +6,7 @@ import {
   anchorReader,
   type Box,
   boxOf,
+  CONFIDENCE,
   type Detection,
   detectionsOf,
   iou,
@@ -25,8 +26,11 @@ export const boxes: Kind<BoxesHead> = {
     if (head.anchors === null) return {};
     return anchorCurvature(head.anchors, reference, random);
   },
-  scorer: (head) => eachScored((reference, other) => kept(detectionsOf(head, reference), detectionsOf(head, other))),
-  words: { noun: "detections", kept: "found again (IoU 0.5, same class)", added: "new" },
+  scorer: (head) =>
+    eachScored((reference, other) => {
+      const least = LEVELS[0]!;
+      return kept(detectionsOf(head, reference, least), detectionsOf(head, other, least));
+    }),
   describe: (head) => {
     const count = head.anchors?.classes;
     const what = head.list === null ? "boxes and scores of every anchor" : "found boxes";
@@ -34,11 +38,21 @@ export const boxes: Kind<BoxesHead> = {
   },
 };
 
-/** What is new counts as much as what is lost: of the larger number of objects. */
+/** Confidences at which a smooth count is taken. */
+const LEVELS = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6];
+
+/** What is new counts as much as what is lost: kept is told of the larger number of objects. */
 function kept(reference: readonly Detection[], other: readonly Detection[]): Kept {
-  const again = matched(reference, other);
-  const of = Math.max(reference.length, other.length);
-  return { kept: again, of, lost: reference.length - again, added: other.length - again };
+  const counts = LEVELS.map((level) => {
+    const [a, b] = [reference, other].map((all) => all.filter(({ score }) => score >= level));
+    return { before: a!.length, after: b!.length, again: matched(a!, b!) };
+  });
+  const { before, after, again } = counts[LEVELS.indexOf(CONFIDENCE)]!;
+  const smooth = {
+    kept: counts.reduce((sum, one) => sum + one.again, 0),
+    of: counts.reduce((sum, one) => sum + Math.max(one.before, one.after), 0),
+  };
+  return { kept: again, of: Math.max(before, after), lost: before - again, added: after - again, smooth };
 }
 
 /** Probabilities below this on both sides, and boxes of scores below that, are passed over: no one is shown them. */

@@ -26,7 +26,6 @@ export const classMap: Kind<ClassMapHead> = {
     return { [name]: v };
   },
   scorer: (head) => eachScored((reference, other) => kept(head, reference, other)),
-  words: { noun: "pixels", kept: "of the same class", added: null },
   describe: ({ classes: K }) => `a class of ${K} a pixel`,
 };
 

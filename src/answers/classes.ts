@@ -23,7 +23,6 @@ export const classes: Kind<ClassesHead> = {
     return { [name]: v };
   },
   scorer: (head) => eachScored((reference, other) => ({ kept: Number(isSame(head, reference, other)), of: 1 })),
-  words: { noun: "answers", kept: "the same", added: null },
   describe: ({ classes: K, form }) =>
     form === "sigmoid"
       ? `${K.toLocaleString("en")} labels, each yes or no`

@@ -15,19 +15,23 @@ export interface Detection {
 }
 
 /** What counts as found, as it is usual: of this score at least, and of the same class no more than so much overlapped by a better one. */
-const CONFIDENCE = 0.25;
+export const CONFIDENCE = 0.25;
 const SUPPRESSED = 0.45;
 const MOST = 300;
 
 /** Two boxes are of the same object from this overlap on. */
 export const SAME = 0.5;
 
-export function detectionsOf({ anchors, list }: BoxesHead, sample: Sample): readonly Detection[] {
-  if (list !== null) return fromList(list, sample);
-  return fromAnchors(anchors!, sample);
+export function detectionsOf({ anchors, list }: BoxesHead, sample: Sample, least = CONFIDENCE): readonly Detection[] {
+  if (list !== null) return fromList(list, sample, least);
+  return fromAnchors(anchors!, sample, least);
 }
 
-function fromList({ boxes, scores, classes, coordinates }: ListLayout, sample: Sample): readonly Detection[] {
+function fromList(
+  { boxes, scores, classes, coordinates }: ListLayout,
+  sample: Sample,
+  least: number,
+): readonly Detection[] {
   const column = ({ output, width, at }: Column, offset = 0) => {
     const { data } = sample[output]!;
     return (row: number) => data[row * width + at + offset] ?? 0;
@@ -39,17 +43,17 @@ function fromList({ boxes, scores, classes, coordinates }: ListLayout, sample: S
   for (let row = 0; row < rows; row++) {
     const [a, b, c, d] = sides.map((side) => side(row)) as [number, number, number, number];
     const box: Box = coordinates === "xyxy" ? [a, b, c, d] : [b, a, d, c];
-    if (score(row) >= CONFIDENCE) found.push({ box, score: score(row), class: Math.round(label(row)), anchor: null });
+    if (score(row) >= least) found.push({ box, score: score(row), class: Math.round(label(row)), anchor: null });
   }
   return found;
 }
 
-function fromAnchors(layout: AnchorLayout, sample: Sample): readonly Detection[] {
+function fromAnchors(layout: AnchorLayout, sample: Sample, least: number): readonly Detection[] {
   const read = anchorReader(layout, sample);
   const found: Detection[] = [];
   for (let a = 0; a < read.count; a++) {
     const [best, score] = read.best(a);
-    if (score < CONFIDENCE) continue;
+    if (score < least) continue;
     found.push({
       box: boxOf(layout.coordinates, read.box(a)),
       score,

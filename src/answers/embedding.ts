@@ -18,7 +18,6 @@ export const embedding: Kind<EmbeddingHead> = {
     return { [name!]: signs.map((value, i) => (value - along * y[i]!) / Math.sqrt(square)) };
   },
   scorer: nearestNeighbours,
-  words: { noun: "nearest neighbours", kept: "the same", added: null },
   describe: () => "an embedding",
 };
 

@@ -8,6 +8,8 @@ export interface Kept {
   readonly of: number;
   readonly lost?: number;
   readonly added?: number;
+  /** The same counted at several thresholds, where the kind has one: less depends on who stands just above it. */
+  readonly smooth?: { readonly kept: number; readonly of: number };
 }
 
 /** Takes samples in turn. Some kinds (neighbours among all samples) know what was kept only at the end. */
@@ -29,19 +31,8 @@ export interface Kind<H extends Head> {
    */
   curvature(head: H, reference: Sample, random: () => number): Readonly<Record<string, Float32Array>>;
   scorer(head: H): Scorer;
-  /** What is counted, for "96.8% of the original's 412 detections found again". */
-  readonly words: Words;
   /** The head in a few words: "1,000 class scores". */
   describe(head: H): string;
-}
-
-export interface Words {
-  /** What one answer is, in the plural. */
-  readonly noun: string;
-  /** What a kept one is. */
-  readonly kept: string;
-  /** What is told of answers that are new; null where none can be. */
-  readonly added: string | null;
 }
 
 /** A scorer whose samples stand for themselves. */

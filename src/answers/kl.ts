@@ -94,3 +94,15 @@ export function argMax(row: Floats, K: number, at: number, step: number): number
   for (let k = 1; k < K; k++) if (row[at + k * step]! > row[at + best * step]!) best = k;
   return best;
 }
+
+/** KL(p || q) of two rows; rows that sum to one are taken for probabilities, others for scores. */
+export function rowKl(p: Floats, q: Floats): number {
+  let sum = 0;
+  let least = 0;
+  for (const value of p) {
+    sum += value;
+    least = Math.min(least, value);
+  }
+  const form = Math.abs(sum - 1) < 1e-3 && least >= 0 ? "probabilities" : "scores";
+  return softmaxKl(p, q, p.length, 0, 1, form);
+}

@@ -28,7 +28,6 @@ export const mask: Kind<MaskHead> = {
     return { [name]: v };
   },
   scorer: (head) => eachScored((reference, other) => kept(head, reference, other)),
-  words: { noun: "masks", kept: "overlap (IoU at 0.5)", added: null },
   describe: ({ form }) => (form === "logits" ? "a mask, as logits" : "a mask, yes or no a pixel"),
 };
 

@@ -3,7 +3,7 @@
 
 import { LowrankError } from "../errors.ts";
 import type { Graph, Model } from "../graph/model.ts";
-import { chosenFrom, frontier, isSelected, lastOp, originOf } from "./behind.ts";
+import { chosenFrom, frontier, isSelected, lastOp, originOf, softmaxInput } from "./behind.ts";
 import { areProbabilities, decidedness, type Facts, isCalled, sizesOf, valuesOf, within } from "./facts.ts";
 import type { Answers, Head, KindName, Sample, SampleValue } from "./head.ts";
 import { kindOf } from "./kinds.ts";
@@ -249,7 +249,7 @@ function vectorOf(facts: Facts, output: string): Head | null {
   const sizes = sizesOf(values[0]!);
   if (sizes.length !== 1) return null;
   const [K = 1] = sizes;
-  const known = facts.labels === K || isCalled(output, CLASS_NAMES);
+  const known = (facts.labels !== null && facts.labels <= K) || isCalled(output, CLASS_NAMES);
   if (areProbabilities(values, K, "last")) return classesHead(facts, output, true);
   if (lastOp(facts.graph, output) === "LogSoftmax" || known) return classesHead(facts, output, true);
   if (isUnitLength(values) || isCalled(output, EMBEDDING_NAMES)) {
@@ -272,12 +272,6 @@ function beforeSoftmax(facts: Facts, output: string, classes: number, axis: "fir
   const own = { values: [output], form: scoreForm(facts, output, classes, axis) };
   const scores = softmaxInput(facts.graph, output);
   return scores === null || valuesOf(facts, scores) === null ? own : { values: [scores], form: "scores" as const };
-}
-
-/** What goes into the Softmax that an output is. */
-export function softmaxInput({ nodes }: Graph, output: string): string | null {
-  const node = nodes.find(({ outputs }) => outputs[0] === output);
-  return node?.op === "Softmax" && node.domain === "" ? node.inputs[0]! : null;
 }
 
 function classesHead(facts: Facts, output: string, sure: boolean): Head {

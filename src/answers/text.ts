@@ -31,7 +31,6 @@ export const text: Kind<TextHead> = {
       if (a.length + b.length === 0) return { kept: 0, of: 0 };
       return { kept: Number(a.join() === b.join()), of: 1 };
     }),
-  words: { noun: "texts", kept: "read the same", added: null },
   describe: ({ classes, blank }) => `text of ${classes.toLocaleString("en")} letters (CTC, blank ${blank})`,
 };
 

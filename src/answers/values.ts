@@ -20,7 +20,6 @@ export const values: Kind<ValuesHead> = {
       const error = relativeError({ ...head, values: head.outputs }, reference, other);
       return { kept: Number.isFinite(error) ? Math.max(0, 1 - error) : 0, of: 1 };
     }),
-  words: { noun: "of the variance", kept: "explained", added: null },
   describe: ({ variance }) => (variance.length === 1 ? "values" : `values of ${variance.length} channels`),
 };
 

@@ -5,6 +5,7 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import { feedShapes, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
+import type { Answers } from "../answers/head.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
@@ -71,6 +72,8 @@ export interface Layerwise {
   readonly scored: readonly ScoredLayer[];
   readonly calibration: Calibration;
   readonly tuning: Tuning;
+  /** What the outputs mean. */
+  readonly answers: Answers;
   /** Takes a layer apart anew whose weight has been tuned; its inputs are those in `model`. */
   readonly score: (model: Model, layer: Layer, choice: Choice) => Promise<ScoredLayer>;
 }
@@ -198,7 +201,7 @@ async function oneLayer(
   const attempts: Attempt[] = [];
   for (const target of new Set([original, reference])) {
     const replaced = await approximate(la, what, layer, model, target, options);
-    attempts.push({ ...replaced, target, ...(await assess(original, replaced.model, tuning, options)) });
+    attempts.push({ ...replaced, target, ...(await assess(original, replaced.model, tuning, what.answers, options)) });
   }
   const best = attempts.reduce((a, b) => (b.distance < a.distance ? b : a));
   const above = weightsAbove(best.model, layer.output, tuning);
@@ -343,15 +346,21 @@ async function spend(
   return { model: trained.best === 0 ? model : trained.model, record };
 }
 
-async function assess(original: Model, model: Model, tuning: Tuning, { session, signal }: LayerwiseOptions) {
+async function assess(
+  original: Model,
+  model: Model,
+  tuning: Tuning,
+  answers: Answers,
+  { session, signal }: LayerwiseOptions,
+) {
   const { dataset, inputs, validation, teacher } = tuning;
-  const reading = { ...session, indices: validation, ...(signal && { signal }) };
+  const reading = { ...session, indices: validation, answers, ...(signal && { signal }) };
   const [first, second] = (await evaluate([original, model], dataset, inputs, reading)).models;
-  const { agreement, kl, output_error } = second!.versus_first!;
+  const { answers: kept, kl, output_error } = second!.versus_first!;
   const distance = kl ?? output_error;
   return teacher === null
     ? { top1: second!.top1, goal: first!.top1! - MARGIN, distance }
-    : { top1: agreement, goal: 1 - MARGIN, distance };
+    : { top1: kept.drop === null ? null : 1 - kept.drop / 100, goal: 1 - MARGIN, distance };
 }
 
 /** Progress with the layer's name in front, and how many images a second. */

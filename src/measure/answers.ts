@@ -27,6 +27,8 @@ export interface AnswersComparison {
   /** Points lost: hundredths of the answers, of the head that lost the most; null where there were no answers. */
   readonly drop: number | null;
   readonly drop_ci95: Interval | null;
+  /** The larger of that and the drop by smooth counts, for those who choose by few answers. */
+  readonly cautious: number | null;
 }
 
 /** Compares as samples come. */
@@ -44,12 +46,22 @@ export function comparing(answers: Answers): Comparing {
     result() {
       const heads = answers.heads.map((head, i) => compare(head, each[i]!.kept()));
       const told = heads.flatMap(({ share, ci95 }) => (share === null ? [] : [{ share, ci95: ci95! }]));
-      if (told.length < heads.length) return { heads, drop: null, drop_ci95: null };
+      if (told.length < heads.length) return { heads, drop: null, drop_ci95: null, cautious: null };
       const worst = told.reduce((a, b) => (b.share < a.share ? b : a));
       const points = (share: number) => 100 * (1 - share);
-      return { heads, drop: points(worst.share), drop_ci95: [points(worst.ci95[1]), points(worst.ci95[0])] };
+      const drop = points(worst.share);
+      const cautious = Math.max(drop, ...each.map((scorer) => points(smoothShare(scorer.kept()))));
+      return { heads, drop, drop_ci95: [points(worst.ci95[1]), points(worst.ci95[0])], cautious };
     },
   };
+}
+
+/** 1 where nothing is counted smoothly. */
+function smoothShare(kept: readonly Kept[]): number {
+  const sum = (value: (one: { kept: number; of: number }) => number) =>
+    kept.reduce((total, { smooth }) => total + (smooth === undefined ? 0 : value(smooth)), 0);
+  const of = sum((one) => one.of);
+  return of === 0 ? 1 : sum((one) => one.kept) / of;
 }
 
 function compare(head: Head, kept: readonly Kept[]): HeadComparison {

@@ -3,13 +3,14 @@
 // weight is d = g x', summed over its positions.
 
 import type { Layer } from "../analyze/layers.ts";
-import { scoresOf } from "../analyze/scores.ts";
+import type { Answers } from "../answers/head.ts";
+import { valueNames } from "../answers/kinds.ts";
 import { createEmitter, type Emitter } from "../autodiff/emit.ts";
 import { blockedWeights, gradient } from "../autodiff/gradient.ts";
 import { LowrankError } from "../errors.ts";
-import { node, valueInfo } from "../graph/build.ts";
-import { freshName, prune } from "../graph/edit.ts";
-import type { Dim, Model, ValueInfo } from "../graph/model.ts";
+import { int, node, valueInfo } from "../graph/build.ts";
+import { freshName, prune, withOutputs } from "../graph/edit.ts";
+import type { Dim, Model, Node, ValueInfo } from "../graph/model.ts";
 import { inNewerOpset } from "../graph/opset.ts";
 import { inferShapes, type Shapes } from "../graph/shapes.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -17,6 +18,11 @@ import { elementCount } from "../graph/tensor.ts";
 export interface Value {
   readonly name: string;
   readonly shape: readonly number[];
+}
+
+/** An input that takes vectors at a value, one an image. */
+export interface Sent extends Value {
+  readonly value: string;
 }
 
 /** The model's inputs with the sizes of a batch. */
@@ -42,8 +48,8 @@ export interface GradientGraph {
   readonly model: Model;
   /** Images that it takes at once. */
   readonly images: number;
-  /** The input that takes the vectors at the scores. */
-  readonly sent: Value;
+  /** The inputs that take the vectors. */
+  readonly sent: readonly Sent[];
   /** The output that holds what is wanted of each layer, by the layer's name. */
   readonly wanted: ReadonlyMap<string, string>;
   /** Why nothing can be had of a layer, by its name. */
@@ -56,13 +62,14 @@ export function gradientGraph(
   layers: readonly Layer[],
   inputs: BatchInputs,
   wanted: Wanted,
+  answers: Answers,
 ): GradientGraph {
   const { images } = inputs;
-  const scored = inNewerOpset(scoresOf(source));
+  const scored = inNewerOpset(answeringModel(source, answers));
   const given = shapesOf(inputs);
   const shapes = inferShapes(scored, given);
   const { model, loss, sent } = withVectors(scored, shapes);
-  const blocked = blockedLayers(model, loss, layers, shapes, inputs);
+  const blocked = blockedLayers(model, loss, sent, layers, shapes, inputs);
   const open = layers.filter(({ name }) => !blocked.has(name));
   if (open.length === 0) return { model, images, sent, wanted: new Map(), blocked };
   const back = gradient(model, loss, [...new Set(open.map(({ output }) => output))], given);
@@ -78,29 +85,43 @@ export function gradientGraph(
 
 const shapesOf = ({ infos }: BatchInputs) => Object.fromEntries(infos.map(({ name, shape }) => [name, shape] as const));
 
-/** The scores times what is sent: the gradient of that at the scores is what is sent. */
+/** The model up to the values that answers are made of. */
+export const answeringModel = (model: Model, answers: Answers): Model => withOutputs(model, valueNames(answers));
+
+/** The sum of all values times what is sent to each: its gradient at a value is what is sent there. */
 function withVectors(model: Model, shapes: Shapes) {
   const { graph } = model;
-  const scores = graph.outputs[0]!.name;
-  const shape = (shapes.get(scores)?.shape ?? []) as readonly number[];
   const fresh = freshName(graph);
-  const [sent, loss] = [fresh("lowrank_sent"), fresh("lowrank_loss")];
-  const nodes = [...graph.nodes, node("Mul", [scores, sent], [loss], {}, fresh("lowrank_send"))];
-  const inputs = [...graph.inputs, valueInfo(sent, "float32", shape)];
-  const outputs = [valueInfo(loss, "float32", shape)];
-  return { model: { ...model, graph: { ...graph, nodes, inputs, outputs } }, loss, sent: { name: sent, shape } };
+  const nodes: Node[] = [];
+  const sent: Sent[] = [];
+  let loss: string | null = null;
+  for (const { name: value } of graph.outputs) {
+    const shape = (shapes.get(value)?.shape ?? []) as readonly number[];
+    const [name, product, sum] = [fresh("lowrank_sent"), fresh("lowrank_product"), fresh("lowrank_sum")];
+    sent.push({ value, name, shape });
+    nodes.push(node("Mul", [value, name], [product], {}, `${product}_node`));
+    nodes.push(node("ReduceSum", [product], [sum], { keepdims: int(0) }, `${sum}_node`));
+    const total: string = loss === null ? sum : fresh("lowrank_total");
+    if (loss !== null) nodes.push(node("Add", [loss, sum], [total], {}, `${total}_node`));
+    loss = total;
+  }
+  const inputs = [...graph.inputs, ...sent.map(({ name, shape }) => valueInfo(name, "float32", shape))];
+  const outputs = [valueInfo(loss!, "float32", [])];
+  const changed = { ...graph, nodes: [...graph.nodes, ...nodes], inputs, outputs };
+  return { model: { ...model, graph: changed }, loss: loss!, sent };
 }
 
 function blockedLayers(
   model: Model,
   loss: string,
+  sent: readonly Sent[],
   layers: readonly Layer[],
   shapes: Shapes,
   inputs: BatchInputs,
 ): ReadonlyMap<string, string> {
-  const noClasses = whyNoClasses(model.graph.outputs[0]!.shape ?? [], inputs.images);
+  const notSent = whyNotSent(sent, inputs.images);
   const reasons = layers.map(
-    (layer) => [layer.name, noClasses ?? layer.refused ?? whyMixed(layer, shapes, inputs.images)] as const,
+    (layer) => [layer.name, notSent ?? layer.refused ?? whyMixed(layer, shapes, inputs.images)] as const,
   );
   const blocked = new Map(reasons.flatMap(([name, reason]) => (reason === null ? [] : [[name, reason] as const])));
   const open = layers.filter(({ name }) => !blocked.has(name));
@@ -114,17 +135,17 @@ function blockedLayers(
   return blocked;
 }
 
-/** Why the scores are not one a class for each image; null where they are. */
-function whyNoClasses(shape: readonly Dim[], images: number): string | null {
-  const [n, classes, ...rest] = shape;
-  if (n === images && typeof classes === "number" && classes > 1 && rest.every((size) => size === 1)) return null;
-  return `the model's output has the shape [${shape}]: gradients start from one score a class, [N, classes]`;
+/** Why images cannot be told apart at the values that answers are made of; null where they can. */
+function whyNotSent(sent: readonly Sent[], images: number): string | null {
+  const wrong = sent.find(({ shape }) => shape[0] !== images || !shape.every((size) => typeof size === "number"));
+  if (wrong === undefined) return null;
+  return `${wrong.value} has the shape [${wrong.shape}]: gradients start from values whose first axis is the ${images} images`;
 }
 
 /** Why a layer's gradients cannot be told apart by image; null where they can. */
 function whyMixed({ output, shape: { F }, positions }: Layer, shapes: Shapes, images: number): string | null {
   const sizes = shapes.get(output)?.shape;
-  if (sizes === undefined) return "the model's first output does not depend on it";
+  if (sizes === undefined) return "the answers do not depend on it";
   const whole = sizes?.every((size) => typeof size === "number") ? elementCount(sizes as readonly number[]) : null;
   if (sizes?.[0] === images && whole === images * F * positions) return null;
   return `its output has the shape [${sizes}]: its first axis must be the ${images} images`;

@@ -1,22 +1,26 @@
-// Runs calibration images through gradient graphs, every vector at every image's scores once. Layers are taken a group at a time
+// Runs calibration images through gradient graphs, every vector at every image's answers once. Layers are taken a group at a time
 // and images so many at a time that memory stays bounded; what is left of a batch is filled up with images that nothing is sent
 // back from.
 
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
+import { type Answers, samplesOf } from "../answers/head.ts";
+import { valueNames } from "../answers/kinds.ts";
 import type { Batch } from "../data/batches.ts";
 import { partOf } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
+import { elementCount } from "../graph/tensor.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
-import { float32, type NdArray, type SessionOptions, withSession } from "../runtime/session.ts";
-import { type BatchInputs, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
-import { type ScoreGradients, scoreGradients, type Vectors } from "./score-gradients.ts";
+import { float32, type NdArray, type Session, type SessionOptions, withSession } from "../runtime/session.ts";
+import { answeringModel, type BatchInputs, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
+import type { Vectors } from "./sent-vectors.ts";
 
 export interface Streaming {
-  /** What is sent back for each image. */
+  /** What is sent back for each image, from the values of which answers. */
   readonly vectors: Vectors;
+  readonly answers: Answers;
   /** What is made of each layer in each batch, and what is done with it. */
   readonly wanted: Wanted;
   readonly take: (layer: Layer, value: NdArray) => void;
@@ -50,23 +54,25 @@ export async function streamGradients(
   const blocked = new Map<string, string>();
   const first = await firstBatch(calibration);
   const parts = groups(layers, streaming);
-  let sent: ScoreGradients | null = null;
-  let done = 0;
+  let [done, count] = [0, 0];
   const total = parts.length * calibration.count;
   const progress = () => control.onProgress?.({ phase: "gradients", done, total });
-  for (const group of parts) {
-    progress();
-    const images = calibration.exact ? calibration.batch : batchSize(layers, group, calibration.batch, streaming);
-    const graph = gradientGraph(model, group, inputsOf(first, images), streaming.wanted);
-    for (const [name, reason] of graph.blocked) blocked.set(name, reason);
-    if (graph.wanted.size === 0) continue;
-    sent ??= await scoreGradients(model, calibration, streaming.vectors, streaming.session, control);
-    await runGroup(graph, group, calibration, sent, streaming, control, (count) => {
-      done += count;
+  await withSession(answeringModel(model, streaming.answers), streaming.session, async (answering) => {
+    for (const [at, group] of parts.entries()) {
       progress();
-    });
-  }
-  return { blocked, count: sent === null ? 0 : sent.byImage.size * sent.passes };
+      const images = calibration.exact ? calibration.batch : batchSize(layers, group, calibration.batch, streaming);
+      const graph = gradientGraph(model, group, inputsOf(first, images), streaming.wanted, streaming.answers);
+      for (const [name, reason] of graph.blocked) blocked.set(name, reason);
+      if (graph.wanted.size === 0) continue;
+      count = 0;
+      await runGroup(graph, answering, group, calibration, streaming, control, (images, vectors) => {
+        done = Math.max(done, at * calibration.count) + images;
+        count += vectors;
+        progress();
+      });
+    }
+  });
+  return { blocked, count };
 }
 
 async function firstBatch(calibration: Calibration): Promise<Batch> {
@@ -105,36 +111,52 @@ function groups(layers: readonly Layer[], { bytes }: Streaming): readonly (reado
 }
 
 async function runGroup(
-  { model, images: size, sent: { name, shape }, wanted }: GradientGraph,
+  { model, images: size, sent, wanted }: GradientGraph,
+  answering: Session,
   group: readonly Layer[],
   calibration: Calibration,
-  sent: ScoreGradients,
-  { take, session }: Streaming,
+  { take, session, vectors, answers }: Streaming,
   control: Control,
-  progress: (images: number) => void,
+  progress: (images: number, vectors: number) => void,
 ): Promise<void> {
+  const names = valueNames(answers);
   // The values of a walk back live at different times, as in a training step.
   await withSession(model, { ...session, memoryPattern: false }, async (running) => {
-    for await (const { feeds: all, indices } of calibration.batches()) {
+    for await (const { feeds: all, indices, labels } of calibration.batches()) {
       for (let from = 0; from < indices.length; from += size) {
         const images = indices.subarray(from, from + size);
         const feeds = partOf(all, indices.length, from, size, "last");
-        for (let pass = 0; pass < sent.passes; pass++) {
+        const samples = samplesOf(await answering.run(feeds, names), names, size);
+        const given = Array.from(images, (image, i) =>
+          vectors({ image, sample: samples[i]!, label: labels?.[from + i] ?? null }),
+        );
+        const passes = given[0]!.length;
+        for (let pass = 0; pass < passes; pass++) {
           checkInterrupted(control);
-          const made = await running.run({ ...feeds, [name]: float32(shape, vectorsOf(sent, images, pass, size)) });
+          const made = await running.run({ ...feeds, ...sentFeeds(sent, given, pass) });
           for (const layer of group) if (wanted.has(layer.name)) take(layer, made[wanted.get(layer.name)!]!);
         }
-        progress(images.length);
+        progress(images.length, images.length * passes);
       }
     }
   });
 }
 
 /** One vector for each image, and zeros where there is no image. */
-function vectorsOf({ classes, byImage }: ScoreGradients, images: Int32Array, pass: number, size: number): Float32Array {
-  const out = new Float32Array(size * classes);
-  for (const [i, image] of images.entries()) {
-    out.set(byImage.get(image)!.subarray(pass * classes, (pass + 1) * classes), i * classes);
-  }
-  return out;
+function sentFeeds(
+  sent: GradientGraph["sent"],
+  given: readonly (readonly Readonly<Record<string, Float32Array>>[])[],
+  pass: number,
+): Record<string, NdArray> {
+  return Object.fromEntries(
+    sent.map(({ value, name, shape }) => {
+      const out = new Float32Array(elementCount(shape));
+      const each = out.length / shape[0]!;
+      for (const [i, passes] of given.entries()) {
+        const v = passes[pass]![value];
+        if (v !== undefined) out.set(v, i * each);
+      }
+      return [name, float32(shape, out)];
+    }),
+  );
 }

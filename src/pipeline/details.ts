@@ -37,8 +37,8 @@ export async function detailsOf(
       stages: plan.has(name) ? find(one.layer) : null,
     };
   });
-  const { evaluation } = measured;
-  return { layers, changed: evaluation === null ? null : await changedAnswers(prepared, images, evaluation) };
+  const { compared } = measured;
+  return { layers, changed: compared === null ? null : await changedAnswers(prepared, images, compared.evaluation) };
 }
 
 function candidateDetails(

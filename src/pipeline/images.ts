@@ -9,8 +9,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
 import { random, seedFor, shuffle } from "../linalg/random.ts";
-import { controlOf } from "../progress.ts";
-import type { CompressOptions } from "./options.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { Prepared } from "./prepare.ts";
 
 export interface Images {
@@ -48,12 +47,20 @@ const MEASURED = 0.25;
 /** Bytes of decoded images that stay in memory. */
 const DECODED_BYTES = 2 ** 30;
 
+/** What the roles of images depend on. */
+export type ImageSettings = Pick<
+  Settings,
+  "data" | "goals" | "images" | "seed" | "tuning" | "work" | "use" | "session" | "preprocess" | "control"
+>;
+
 /** @throws LowrankError `bad-data` where there are too few images */
-export async function chooseImages(prepared: Prepared, options: CompressOptions): Promise<Images> {
+export async function chooseImages(prepared: Prepared, settings: ImageSettings): Promise<Images> {
   const { inputs } = prepared;
-  const { seed = 0, signal, maxDrop } = options;
+  const { seed, control } = settings;
+  const { signal } = control;
+  const promised = settings.goals.maxDrop !== undefined;
   const skipped = new Map<string, string>();
-  if (options.data === undefined) {
+  if (settings.data === null) {
     return {
       data: null,
       calibration: null,
@@ -66,10 +73,10 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
       notes: [],
     };
   }
-  const data = keptDataset(options.data, DECODED_BYTES);
-  const all = sample(data, options.images ?? (maxDrop === undefined ? IMAGES : promiseImages(prepared)), seed);
-  const { measured, choice, rest, heldOut } = shares(all, maxDrop !== undefined, seed);
-  const { tuning, notes } = await chooseTuning(prepared, data, measured, options);
+  const data = keptDataset(settings.data, DECODED_BYTES);
+  const all = sample(data, settings.images ?? (promised ? promiseImages(prepared) : IMAGES), seed);
+  const { measured, choice, rest, heldOut } = shares(all, promised, seed);
+  const { tuning, notes } = await chooseTuning(prepared, data, measured, settings);
   for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
   const kept = new Set(tuning?.validation);
   const reading = {
@@ -113,10 +120,12 @@ function batchFor({ inputs, layers }: Prepared): number {
 }
 
 /** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
-async function chooseTuning({ normal }: Prepared, data: Dataset, measured: Int32Array, options: CompressOptions) {
-  const { finetune, images, seed, labels = true, work, threads, provider, preprocess } = options;
-  if (finetune === undefined) return { tuning: null, notes: [] };
-  const given = Object.entries({ images, seed, threads, provider, preprocess, work });
-  const set = Object.fromEntries(given.filter(([, value]) => value !== undefined));
-  return prepareLayerwise(normal.model, data, measured, labels, { ...set, ...controlOf(options) });
+async function chooseTuning({ normal }: Prepared, data: Dataset, measured: Int32Array, settings: ImageSettings) {
+  const { tuning, images, seed, work, use, session, preprocess, control } = settings;
+  if (tuning === null) return { tuning: null, notes: [] };
+  const chosen = { ...(images !== null && { images }), ...(use.threads !== null && { threads: use.threads }) };
+  const { provider } = session;
+  const folder = { ...(work !== null && { work }), ...(provider !== undefined && { provider }) };
+  const options = { seed, preprocess, ...chosen, ...folder, ...control };
+  return prepareLayerwise(normal.model, data, measured, tuning.labels, options);
 }

@@ -2,6 +2,7 @@
 
 import type { FinetuneReport } from "../finetune/finetune.ts";
 import type { TuningRecord } from "../finetune/layerwise.ts";
+import { headLines } from "./answers.ts";
 import {
   accuracy,
   bytes,
@@ -19,6 +20,7 @@ import {
 } from "./format.ts";
 import type { Inspection, InspectionLayer, MethodCost } from "./inspect.ts";
 import type {
+  AnswersReport,
   BeforeAfter,
   CompressReport,
   FinetuningReport,
@@ -71,23 +73,27 @@ function ratioOf(ratio: number, word: string): string {
 }
 
 function answerLines(report: CompressReport): string[] {
-  const { accuracy: top1, agreement, agreement_ci95, output_error, images } = report;
+  const { accuracy: top1, answers, output_error, images } = report;
   const lines: string[] = [];
   if (top1 !== null) {
     const drop = `drop ${top1.drop.toFixed(2)} points (${interval(top1.ci95, (value) => value.toFixed(2))})`;
     lines.push(`${"top-1".padEnd(11)} ${accuracy(top1.before)} -> ${accuracy(top1.after)}, ${drop}`);
   }
-  if (agreement !== null) {
-    const range = agreement_ci95 === null ? "" : ` (${interval(agreement_ci95, percent)})`;
-    const what = `the same answer for ${percent(agreement)} of ${plural(images.measured, "image")}${range}`;
-    lines.push(`${"agreement".padEnd(11)} ${what}`);
-  }
-  if (output_error !== null) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
+  if (answers?.custom) lines.push(`${"your score".padEnd(11)} ${scoreText(answers)}`);
+  for (const [label, text] of answers === null ? [] : headLines(answers)) lines.push(`${label.padEnd(11)} ${text}`);
+  const plain = answers?.heads.every(({ kind }) => kind === "classes" || kind === "values");
+  // One number over all outputs says nothing where boxes stand beside scores.
+  if (output_error !== null && plain) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
   if (report.promise !== null && report.promise.goals.max_drop !== null) {
     lines.push(`${"promise".padEnd(11)} ${promiseLine(report.promise, images.measured)}`);
   }
   if (report.finetune !== null) lines.push(`${"tuning".padEnd(11)} ${tuningLine(report.finetune, report.layers)}`);
   return lines;
+}
+
+function scoreText({ before, after, drop, ci95 }: AnswersReport): string {
+  const range = ci95 === null ? "" : ` (${interval(ci95, (value) => value.toFixed(2))})`;
+  return `${digits(before!)} -> ${digits(after!)}, drop ${drop!.toFixed(2)} points${range}`;
 }
 
 function promiseLine({ goals, certain, trials }: PromiseReport, images: number): string {

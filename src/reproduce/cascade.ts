@@ -5,6 +5,7 @@ import { countCosts } from "../analyze/costs.ts";
 import { feedShapes } from "../analyze/input.ts";
 import { findLayers, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { startPassage } from "../analyze/passage.ts";
+import { classScores } from "../answers/class-scores.ts";
 import type { Decomposition, Factors } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { decompose } from "../approximate/output-side.ts";
@@ -132,7 +133,7 @@ export function measureTunedStage(
       const link = links.find((each) => each.layer === layer.name)!;
       return scoredAs(layer, link, await takenApart(bench, layer, link, within));
     };
-    const what = { original: model, plan, scored, calibration, tuning, score };
+    const what = { original: model, plan, scored, calibration, tuning, score, answers: classScores(model) };
     const options = { epochs: effort.epochs * links.length, joint: 0, session, seed, settings: [], ...control };
     const { model: tuned, tunings } = await compressLayerwise(la, what, options);
     const epochs = [...tunings.values()].reduce((sum, record) => sum + record.epochs, 0);
