@@ -44,7 +44,7 @@ export async function harmBench(): Promise<BenchResult> {
 async function compareHarms(name: string, data: Dataset) {
   const tell = (what: string) => process.stderr.write(`\r${name}: ${what}\x1b[K`);
   const options = { data, images: IMAGES, macs: 1, preprocess: PREPROCESS };
-  const prepared = prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
+  const prepared = await prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
   const { calibration } = await chooseImages(prepared, options);
   return withLinalg({}, async (la) => {
     const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;

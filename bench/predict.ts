@@ -65,7 +65,7 @@ async function foretell(name: string, data: Dataset, shares: readonly number[]):
     preprocess: PREPROCESS,
     onProgress: ({ phase, done, total }) => process.stderr.write(`\r${name} ${phase} ${done}/${total}\x1b[K`),
   };
-  const prepared = prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
+  const prepared = await prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
   const images = await chooseImages(prepared, options);
   return withLinalg({}, async (la) => {
     const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;

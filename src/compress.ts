@@ -2,8 +2,8 @@
 // plan that keeps the goals (or take the one that was given), carry it out, and tell what was measured on the very file that was
 // written. Each step has its file in pipeline/.
 
+import { runShapes, samplesOf } from "./analyze/batch.ts";
 import { countCosts } from "./analyze/costs.ts";
-import { feedShapes } from "./analyze/input.ts";
 import { methodsNamed } from "./approximate/methods.ts";
 import { skipNotes } from "./data/batches.ts";
 import type { Model } from "./graph/model.ts";
@@ -44,9 +44,9 @@ export interface Compressed {
 export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
   checkOptions(options);
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
-  const prepared = prepare(original, options.preprocess ?? {}, options.data);
-  const images = await chooseImages(prepared, options);
   const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
+  const prepared = await prepare(original, options.preprocess ?? {}, options.data, session);
+  const images = await chooseImages(prepared, options);
   return withLinalg(session, async (la) => {
     const given = options.plan === undefined ? undefined : await readPlan(la, options.plan, prepared.layers);
     const scored = await score(la, prepared, images, given, options, session);
@@ -102,7 +102,8 @@ function reportOf(
   source: Model | Uint8Array,
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
-  const after = countCosts(written.model, inferShapes(written.model, feedShapes(prepared.inputs, 1)));
+  const { inputs } = prepared;
+  const after = countCosts(written.model, inferShapes(written.model, runShapes(inputs)), samplesOf(inputs));
   const given = source instanceof Uint8Array ? source.byteLength : null;
   const substitutes = options.metric === undefined ? [] : scored.flatMap((one) => one.substitute ?? []);
   return describe({
@@ -123,7 +124,7 @@ function reportOf(
       measured: images.measured?.length ?? 0,
       skipped: images.skipped.size,
     },
-    batch: prepared.inputs.batch ?? options.batch ?? 1,
+    batch: inputs.batch ?? options.batch ?? 1,
     threads: options.threads ?? null,
     notes: [
       ...notesOf(prepared, images, outcome),

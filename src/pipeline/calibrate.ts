@@ -31,7 +31,7 @@ export interface Calibrated {
 
 /** @throws LowrankError `bad-data` where the model's input is no image, `bad-model`, `bad-option` */
 export async function calibrate(source: Model, options: CalibrateOptions): Promise<Calibrated> {
-  const prepared = prepare(source, options.preprocess ?? {}, options.data);
+  const prepared = await prepare(source, options.preprocess ?? {}, options.data);
   const { calibration } = await chooseImages(prepared, options);
   // There are none only without data.
   return { model: prepared.model, layers: prepared.layers, calibration: calibration! };

@@ -1,7 +1,8 @@
 // What is known of a model before it is changed: folded, its layers found, its costs counted.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
-import { feedShapes, type ModelInputs, resolveInputs } from "../analyze/input.ts";
+import type { ModelInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
@@ -9,6 +10,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import type { SessionOptions } from "../runtime/session.ts";
 
 export interface Prepared {
   readonly original: Model;
@@ -17,16 +19,25 @@ export interface Prepared {
   readonly folded: number;
   readonly inputs: ModelInputs;
   readonly layers: readonly Layer[];
-  /** Of the original, for one image. */
+  /** Of the original, for one sample. */
   readonly costs: Costs;
 }
 
-/** Sizes are those of one image. */
-export function prepare(original: Model, preprocess: PreprocessOptions, data?: Dataset): Prepared {
-  const inputs = resolveInputs(original, preprocess, data);
+/**
+ * @param data what the model will be fed, which may say what its inputs are
+ * @throws LowrankError `bad-model` where it has no input, and as resolveInputs
+ */
+export async function prepare(
+  original: Model,
+  preprocess: PreprocessOptions,
+  data?: Dataset,
+  session: SessionOptions = {},
+): Promise<Prepared> {
+  const inputs = await settleInputs(original, preprocess, data, session);
   if (inputs.inputs.length === 0) throw new LowrankError("bad-model", "the model has no input");
-  const given = feedShapes(inputs, 1);
+  const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
   const { model, folded } = foldBatchNorm(original);
-  const layers = findLayers(model, inferShapes(model, given));
-  return { original, model, folded, inputs, layers, costs: countCosts(original, inferShapes(original, given)) };
+  const layers = findLayers(model, inferShapes(model, given), samples);
+  const costs = countCosts(original, inferShapes(original, given), samples);
+  return { original, model, folded, inputs, layers, costs };
 }
