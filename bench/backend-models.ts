@@ -21,7 +21,7 @@ export async function backendModels([folder = FOLDER]: readonly string[]): Promi
   const refused: { file: string; code: string; reason: string }[] = [];
   for (const file of files.sort()) {
     try {
-      inspect(await readModelFile(join(folder, file)), { bytes: 0 });
+      await inspect(await readModelFile(join(folder, file)), { bytes: 0 });
     } catch (error) {
       const code = error instanceof LowrankError ? error.code : "bug";
       refused.push({ file: relative(folder, join(folder, file)), code, reason: String((error as Error).message) });

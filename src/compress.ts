@@ -10,7 +10,7 @@ import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
 import { type Linalg, withLinalg } from "./linalg/products.ts";
 import { decodeModel } from "./onnx/decode.ts";
-import { encodeModel } from "./onnx/encode.ts";
+import { encodedSize } from "./onnx/digest.ts";
 import { carryOut, type Outcome, type Work } from "./pipeline/carry-out.ts";
 import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, type Images } from "./pipeline/images.ts";
@@ -108,7 +108,7 @@ function reportOf(
   const substitutes = options.metric === undefined ? [] : scored.flatMap((one) => one.substitute ?? []);
   return describe({
     names: { input: options.names?.input ?? "", output: options.names?.output ?? null },
-    before: { ...prepared.costs, bytes: options.inputBytes ?? given ?? encodeModel(prepared.original).byteLength },
+    before: { ...prepared.costs, bytes: options.inputBytes ?? given ?? encodedSize(prepared.original) },
     after: { ...after, bytes: written.bytes },
     folded: prepared.folded,
     plan,
@@ -153,11 +153,11 @@ function untriedNotes(scored: readonly ScoredLayer[]): string[] {
 }
 
 function notesOf(
-  { inputs, folded }: Prepared,
+  { inputs, folded, normal }: Prepared,
   { heldOut, skipped, calibration }: Images,
   { measured: { latency } }: Outcome,
 ): string[] {
-  const notes = [...inputs.assumed];
+  const notes = [...inputs.assumed, ...normal.notes];
   if (folded > 0) notes.push(`folded ${folded} BatchNormalization into the layer before`);
   if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");
   if (!heldOut) notes.push("too few images to keep some apart: agreement was measured on those used for fitting");

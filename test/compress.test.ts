@@ -193,9 +193,8 @@ test("a weight that is not finite is left alone, and named", async () => {
     Float32Array.from({ length: 64 * 512 }, () => Number.NaN),
   );
   const initializers = new Map([...source.graph.initializers, ["w3", broken] as const]);
-  const [layer] = inspect({ ...source, graph: { ...source.graph, initializers } }).layers.filter(
-    (each) => each.name === "fc1",
-  );
+  const { layers } = await inspect({ ...source, graph: { ...source.graph, initializers } });
+  const layer = layers.find((each) => each.name === "fc1");
   expect(layer!.reason).toContain("NaN");
 });
 

@@ -3,7 +3,7 @@
 
 import { floatAttribute, intAttribute } from "../graph/build.ts";
 import { convGeometry } from "../graph/conv.ts";
-import { constants, consumers } from "../graph/edit.ts";
+import { constants, consumers, subgraphs } from "../graph/edit.ts";
 import type { Dim, Graph, Model, Node, Tensor } from "../graph/model.ts";
 import type { Shapes } from "../graph/shapes.ts";
 import { elementCount, floats } from "../graph/tensor.ts";
@@ -61,27 +61,48 @@ export interface Layer {
 const TINY_WEIGHTS = 512;
 
 /**
- * The model's layers in graph order. Nodes inside subgraphs are not listed.
+ * The model's layers in graph order, those inside subgraphs (which are left alone) where their If, Loop or Scan stands.
  * @param shapes those of a run of so many samples, by default one
  * @throws LowrankError `bad-model` where a weight's shape contradicts its node.
  */
 export function findLayers(model: Model, shapes: Shapes, samples = 1): readonly Layer[] {
   const { graph } = model;
-  const constant = constants(graph);
-  const uses = countUses(graph, constant);
-  const nameOf = layerNames(graph);
-  return graph.nodes.flatMap((node) => {
+  const placed = placedNodes(graph);
+  const uses = countUses(graph, constants(graph));
+  const nameOf = layerNames(placed.map(({ node }) => node));
+  return placed.flatMap(({ node, constant, inside }) => {
     const op = layerOp(node);
     const weight = constant.get(node.inputs[1] ?? "");
     if (op === null || weight === undefined) return [];
     const bias = constant.get(node.inputs[2] ?? "") ?? null;
-    const shared = uses.get(weight)! > 1 && elementCount(weight.dims) >= TINY_WEIGHTS;
-    const refusedEarly = shared
+    const shared = (uses.get(weight) ?? 0) > 1 && elementCount(weight.dims) >= TINY_WEIGHTS;
+    const refusedHere = shared
       ? "shared: the weight is used by more than one node"
       : node.inputs[2] && bias === null
         ? "its bias is not constant"
         : null;
+    const refusedEarly = inside ?? refusedHere;
     return [describe({ node, op, name: nameOf(node), weight, bias, shapes, samples, refusedEarly })];
+  });
+}
+
+/** A node of the graph or of a subgraph, with the constants that it sees. */
+interface Placed {
+  readonly node: Node;
+  readonly constant: ReadonlyMap<string, Tensor>;
+  /** In which node's subgraph it stands, as a reason to leave it alone; null in the main graph. */
+  readonly inside: string | null;
+}
+
+function placedNodes(graph: Graph, outer: ReadonlyMap<string, Tensor> = new Map(), inside: string | null = null) {
+  const constant = new Map([...outer, ...constants(graph)]);
+  return graph.nodes.flatMap((node): readonly Placed[] => {
+    const where = `${node.op} ${node.op === "If" ? "branch" : "body"} of ${node.name || node.outputs[0]}`;
+    const within = inside ?? `inside the ${where}: left alone`;
+    return [
+      { node, constant, inside },
+      ...subgraphs(node).flatMap((body): readonly Placed[] => placedNodes(body, constant, within)),
+    ];
   });
 }
 
@@ -109,7 +130,7 @@ export interface ComputedLayer {
 /** Nodes that would be layers were their weight constant, with the reason; `inspect` lists them. */
 export function layersWithoutConstantWeight({ graph }: Model): readonly ComputedLayer[] {
   const constant = constants(graph);
-  const nameOf = layerNames(graph);
+  const nameOf = layerNames(placedNodes(graph).map(({ node }) => node));
   return graph.nodes.flatMap((node) => {
     const op = layerOp(node);
     if (op === null || constant.has(node.inputs[1] ?? "")) return [];
@@ -125,7 +146,7 @@ function layerOp(node: Node): LayerOp | null {
 }
 
 /** Names for nodes: their own, or their first output's where another node or another node's output is called so. */
-function layerNames({ nodes }: Graph): (node: Node) => string {
+function layerNames(nodes: readonly Node[]): (node: Node) => string {
   const owners = new Map<string, Set<Node>>();
   for (const node of nodes) {
     for (const name of [node.name, ...node.outputs]) owners.set(name, (owners.get(name) ?? new Set()).add(node));

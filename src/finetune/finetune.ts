@@ -8,14 +8,15 @@ import { skipNotes } from "../data/batches.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
+import { normalForm } from "../rewrite/normal-form.ts";
 import type { EpochRecord } from "./checkpoint.ts";
 import { trainableWeights } from "./trainable.ts";
-import { prepareTuning, type TuneOptions, type Tuning, tune } from "./tune.ts";
+import { prepareTuning, sessionOf, type TuneOptions, type Tuning, tune } from "./tune.ts";
 
 export type FinetuneOptions = TuneOptions;
 
 export interface Finetuned {
-  /** The same graph with the weights of the best epoch, or of the last. */
+  /** The same graph (see rewrite/normal-form.ts) with the weights of the best epoch, or of the last. */
   readonly model: Model;
   readonly report: FinetuneReport;
 }
@@ -37,13 +38,14 @@ export interface FinetuneReport {
 }
 
 /**
- * @param model its first output is what is trained; without labels or a teacher it is its own teacher, which only makes sense
+ * @param source its first output is what is trained; without labels or a teacher it is its own teacher, which only makes sense
  *   where something was changed that training can make up for
  * @throws LowrankError `bad-data`, `bad-option`, `unsupported` where no weight can be trained, `interrupted` with the work saved
  */
-export async function finetune(model: Model, options: FinetuneOptions): Promise<Finetuned> {
+export async function finetune(source: Model, options: FinetuneOptions): Promise<Finetuned> {
   const started = performance.now();
   checkOptions(options);
+  const { model, restore, notes: done } = await normalForm(source, sessionOf(options));
   const tuning = await prepareTuning(model, model, options);
   const { weights, frozen, notes } = weightsToTrain(model, tuning);
   const { model: tuned, start, history, best } = await tune(model, tuning, { weights, epochs: options.epochs ?? 2 });
@@ -52,7 +54,7 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
   if (image !== null) metadata.set(...preprocessMetadata(image.preprocess!));
   const { train, validation, skipped } = tuning;
   return {
-    model: { ...tuned, metadata },
+    model: restore({ ...tuned, metadata }),
     report: {
       loss: tuning.loss.kind,
       start,
@@ -61,7 +63,7 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
       images: { train: train.length, validation: validation.length, skipped: skipped.size },
       weights: { trained: weights.length, frozen },
       seconds: (performance.now() - started) / 1000,
-      notes: [...tuning.inputs.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
+      notes: [...done, ...tuning.inputs.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
       seed: tuning.seed,
     },
   };

@@ -11,7 +11,7 @@ import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { digest } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
@@ -122,7 +122,8 @@ export async function prepareTuning(model: Model, self: Model, options: TuneOpti
 
 /** Images are float32 when a network is trained. */
 function checkFloat(input: ModelInput | null, whose: string): void {
-  if (input === null || input.info.type === "float32") return;
+  // A teacher's session takes float32 in place of float16.
+  if (input === null || input.info.type === "float32" || (whose === "teacher" && input.info.type === "float16")) return;
   const found = `the ${whose}'s input ${input.name} is ${input.info.type ?? "of no known type"}`;
   throw new LowrankError("unsupported", `${found}: fine-tuning takes a ${whose} whose input is float32`);
 }
@@ -300,8 +301,8 @@ export async function fingerprintOf(
   const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
   const names = [...images, ...validation].map((index) => data.name(index));
   return digest([
-    encodeModel(model),
-    ...(teacher ? [encodeModel(teacher)] : []),
+    await digestModel(model),
+    ...(teacher ? [await digestModel(teacher)] : []),
     JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
   ]);
 }

@@ -12,7 +12,9 @@ import { fastestForm } from "../measure/forms.ts";
 import { compareLatency, type Latency } from "../measure/latency.ts";
 import { type LayerTime, timeLayers } from "../measure/layers.ts";
 import { decodeModel } from "../onnx/decode.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { encodedSize } from "../onnx/digest.ts";
+import { encodeSeparate } from "../onnx/encode.ts";
+import { memoryReader } from "../onnx/external.ts";
 import { checkInterrupted, controlOf } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
@@ -59,16 +61,21 @@ export interface Outcome {
 }
 
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
+  const { structure, ...outcome } = await written(work, plan);
+  return { ...outcome, measured: await measure(work, plan, structure, outcome.written.model) };
+}
+
+/** The plan's network, and what it was before it was lowered, of which the weights are let go: those that were written stay. */
+async function written(work: Work, plan: Plan) {
   const { options, prepared, images } = work;
   const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
   const { model, plan: formed } = await lower(work, canonical.model, plan);
-  const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.inputs, formed));
-  return {
-    plan: formed,
-    built: { ...canonical, model },
-    written,
-    measured: await measure(work, plan, canonical.model, written.model),
-  };
+  const reopened = await (options.reopen ?? throughBytes)(
+    withMetadata(prepared.normal.restore(model), prepared.inputs, formed),
+  );
+  const { graph } = canonical.model;
+  const structure = prepared.normal.restore({ ...canonical.model, graph: { ...graph, initializers: new Map() } });
+  return { plan: formed, built: { ...canonical, model: reopened.model }, written: reopened, structure };
 }
 
 /**
@@ -137,9 +144,14 @@ function withMetadata(model: Model, inputs: ModelInputs, plan: Plan): Model {
 }
 
 async function throughBytes(model: Model): Promise<Reopened> {
-  const bytes = encodeModel(model);
-  return { model: await decodeModel(bytes), bytes: bytes.byteLength };
+  const { main, data } = encodeSeparate(model, BESIDE);
+  if (data.size === 0) return { model: await decodeModel(main), bytes: main.byteLength };
+  const bytes = encodedSize(model);
+  return { model: await decodeModel(main, { external: memoryReader(data) }), bytes };
 }
+
+/** Bytes from which a weight need not be copied into the file and out of it again. */
+const BESIDE = 2 ** 20;
 
 /** How the result will be used: threads, provider, and the shapes of its inputs. */
 export function timingOf({ inputs }: Prepared, { threads, provider, batch = 1 }: CompressOptions) {
@@ -149,14 +161,14 @@ export function timingOf({ inputs }: Prepared, { threads, provider, batch = 1 }:
 async function measure(
   { prepared, images, options }: Work,
   plan: Plan,
-  canonical: Model,
+  structure: Model,
   written: Model,
 ): Promise<Measured> {
-  const { model, layers } = prepared;
+  const { model, layers, normal } = prepared;
   const timing = timingOf(prepared, options);
   const latency = await measureLatency(prepared, written, options);
   const replaced = layers.filter((layer) => plan.has(layer.name));
-  const layerTimes = await timeLayers(model, canonical, written, replaced, timing, options);
+  const layerTimes = await timeLayers(normal.restore(model), structure, written, replaced, timing, options);
   const { measured } = images;
   const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
   return { latency, layerTimes, evaluation };

@@ -113,10 +113,10 @@ function batchFor({ inputs, layers }: Prepared): number {
 }
 
 /** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
-async function chooseTuning({ original }: Prepared, data: Dataset, measured: Int32Array, options: CompressOptions) {
+async function chooseTuning({ normal }: Prepared, data: Dataset, measured: Int32Array, options: CompressOptions) {
   const { finetune, images, seed, labels = true, work, threads, provider, preprocess } = options;
   if (finetune === undefined) return { tuning: null, notes: [] };
   const given = Object.entries({ images, seed, threads, provider, preprocess, work });
   const set = Object.fromEntries(given.filter(([, value]) => value !== undefined));
-  return prepareLayerwise(original, data, measured, labels, { ...set, ...controlOf(options) });
+  return prepareLayerwise(normal.model, data, measured, labels, { ...set, ...controlOf(options) });
 }

@@ -5,7 +5,7 @@ import { random, shuffle } from "../linalg/random.ts";
 import type { VersusFirst } from "../measure/accuracy.ts";
 import { compareLatency } from "../measure/latency.ts";
 import { digest, type Memo, memoryMemo, prefixed } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { controlOf } from "../progress.ts";
 import type { Candidate } from "../search/candidates.ts";
 import { measureHarms } from "../search/harm.ts";
@@ -27,12 +27,12 @@ interface Remembering extends Work {
 }
 
 /** Of all that harms and times depend on: the goals are not among it, so that another goal finds them again. */
-function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
+async function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
   const { methods, metric, confusable, seed, threads, batch, provider, preprocess, work } = options;
   const settings = [methods, metric, confusable, seed, threads, batch, provider, preprocess, work?.version];
   const { data, fitted, choice } = images;
   const names = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
-  return digest([encodeModel(prepared.original), JSON.stringify([settings, fitted.length, names])]);
+  return digest([await digestModel(prepared.original), JSON.stringify([settings, fitted.length, names])]);
 }
 
 /** Images that a network is judged by at least; from there on it is left as soon as the drop is clearly on one side of the promise. */

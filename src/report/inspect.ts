@@ -1,17 +1,20 @@
-// What a model is made of, without running it: its layers, what they cost, and which methods can be tried on each.
+// What a model is made of: its layers, what they cost, and which methods can be tried on each.
 
 import { runShapes, samplesOf, settleByShapes } from "../analyze/batch.ts";
 import { countCosts, nodeMacs } from "../analyze/costs.ts";
 import { imageInput, type ModelInputs, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer, layersWithoutConstantWeight } from "../analyze/layers.ts";
+import { whyQuantised } from "../analyze/quantised.ts";
 import type { MethodName } from "../approximate/method.ts";
 import { METHODS, stageCosts } from "../approximate/methods.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
-import type { Dim, Model } from "../graph/model.ts";
+import { subgraphs } from "../graph/edit.ts";
+import type { Dim, Graph, Model } from "../graph/model.ts";
 import { inferShapes, type Shapes } from "../graph/shapes.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { encodedSize } from "../onnx/digest.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { normalForm } from "../rewrite/normal-form.ts";
 import { candidateRanks } from "../search/candidates.ts";
 import { plainRank } from "../search/plan.ts";
 import { methodsFor, whyNoMethod } from "../search/score.ts";
@@ -76,12 +79,14 @@ export interface InspectOptions {
 const ASSUMED_SIZE = "224";
 
 /**
- * Describes a model without running it.
+ * Describes a model without running it (but for weights that it computes from constants).
  * @throws LowrankError `bad-model` where a weight contradicts its node, `bad-option` where options and
  * input disagree
  */
-export function inspect(model: Model, options: InspectOptions = {}): Inspection {
+export async function inspect(original: Model, options: InspectOptions = {}): Promise<Inspection> {
+  const { model, notes: done } = await normalForm(original);
   const { inputs, notes } = sizedInputs(model, options.preprocess ?? {});
+  const quantised = whyQuantised(model);
   const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
   const { macs, params } = countCosts(model, inferShapes(model, given), samples);
   const { model: plain, folded } = foldBatchNorm(model);
@@ -94,11 +99,17 @@ export function inspect(model: Model, options: InspectOptions = {}): Inspection 
     layers: listed.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0)),
     macs,
     params,
-    bytes: options.bytes ?? encodeModel(model).byteLength,
+    bytes: options.bytes ?? encodedSize(original),
     input: told.find(({ name }) => name === imageInput(inputs)?.name) ?? told[0] ?? null,
     inputs: told,
     batch: inputs.batch,
-    notes: [...notes, ...batchNotes(inputs), ...(folded === 0 ? [] : [foldNote(folded)])],
+    notes: [
+      ...notes,
+      ...batchNotes(inputs),
+      ...done,
+      ...(quantised === null ? [] : [quantised]),
+      ...(folded === 0 ? [] : [foldNote(folded)]),
+    ],
   };
 }
 
@@ -163,13 +174,18 @@ function otherLayers(model: Model, shapes: Shapes, samples: number, total: numbe
   });
 }
 
-/** Where each node stands, by its name and by its first output's. */
-function graphOrder(model: Model): ReadonlyMap<string, number> {
+/** Where each node stands, by its name and by its first output's; nodes of a subgraph follow the one that holds it. */
+function graphOrder({ graph }: Model): ReadonlyMap<string, number> {
   const order = new Map<string, number>();
-  for (const [index, { name, outputs }] of model.graph.nodes.entries()) {
-    if (outputs[0] !== undefined) order.set(outputs[0], index);
-    if (name !== "") order.set(name, index);
-  }
+  const walk = ({ nodes }: Graph): void => {
+    for (const node of nodes) {
+      const index = order.size;
+      if (node.outputs[0] !== undefined) order.set(node.outputs[0], index);
+      if (node.name !== "") order.set(node.name, index);
+      for (const body of subgraphs(node)) walk(body);
+    }
+  };
+  walk(graph);
   return order;
 }
 

@@ -18,9 +18,10 @@ import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { random, seedFor, shuffle } from "../linalg/random.ts";
 import { digest } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { normalForm } from "../rewrite/normal-form.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 
 /** Images, and which of them are for what. */
@@ -74,8 +75,9 @@ export function partImages(dataset: Dataset, count: number, seed: number): Image
 /** @throws LowrankError `bad-data`, `bad-model`, `unsupported` where the network or the images do not serve */
 export async function prepareSubject(original: Model, images: Images, options: SubjectOptions): Promise<Subject> {
   const { seed, threads } = options;
-  const inputs = await settleInputs(original, options.preprocess, images.dataset, { threads });
-  const { model } = foldBatchNorm(original);
+  const normal = (await normalForm(original)).model;
+  const inputs = await settleInputs(normal, options.preprocess, images.dataset, { threads });
+  const { model } = foldBatchNorm(normal);
   const [shapes, samples] = [inferShapes(model, runShapes(inputs)), samplesOf(inputs)];
   const open = findLayers(model, shapes, samples).filter(({ refused }) => refused === null);
   if (open.length === 0) throw new LowrankError("unsupported", "the model has no layer that can be approximated");
@@ -135,9 +137,13 @@ function mostExpensive(layers: readonly Layer[]): readonly Layer[] {
   return layers.filter((layer) => chosen.has(layer));
 }
 
-function fingerprintOf(model: Model, { dataset, ...parts }: Images, settings: readonly unknown[]): Promise<string> {
+async function fingerprintOf(
+  model: Model,
+  { dataset, ...parts }: Images,
+  settings: readonly unknown[],
+): Promise<string> {
   const images = Object.values(parts).map((indices) =>
     Array.from(indices, (i) => [dataset.name(i), dataset.labels?.[i]]),
   );
-  return digest([encodeModel(model), JSON.stringify([images, settings])]);
+  return digest([await digestModel(model), JSON.stringify([images, settings])]);
 }

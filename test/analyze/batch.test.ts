@@ -78,14 +78,14 @@ function taken(): Model {
   });
 }
 
-test("a file for several images is inspected at them, and costs are those of one", () => {
+test("a file for several images is inspected at them, and costs are those of one", async () => {
   for (const [N, shape] of [
     [4, [4, -1]],
     [1, [1, -1]],
     ["N", [0, -1]],
     ["N", [1, -1]],
   ] as const) {
-    const found = inspect(reshaped(N, shape));
+    const found = await inspect(reshaped(N, shape));
     expect([N, found.macs]).toEqual([N, MACS]);
     expect(found.layers.map(({ macs }) => macs)).toEqual([64 * 9 * 72, 64 * 9 * 384, 1024 * 6]);
     for (const { methods, costs } of found.layers.slice(0, 2)) {
@@ -94,7 +94,7 @@ test("a file for several images is inspected at them, and costs are those of one
     }
     expect(found.batch).toBe(N === "N" && shape[0] === 0 ? null : N === "N" ? 1 : N);
   }
-  const halves = inspect(taken());
+  const halves = await inspect(taken());
   expect([halves.batch, halves.macs, halves.notes.join()]).toEqual([
     2,
     64 * 144 * 24,
@@ -102,8 +102,8 @@ test("a file for several images is inspected at them, and costs are those of one
   ]);
 });
 
-test("a first axis that makes one answer is no batch: the whole input is the sample", () => {
-  const found = inspect(frames(5));
+test("a first axis that makes one answer is no batch: the whole input is the sample", async () => {
+  const found = await inspect(frames(5));
   expect([found.batch, found.macs]).toEqual([1, 5 * 64 * 9 * (72 + 384) + 96]);
   const photos = datasetFromArrays({ x: new Uint8Array(5 * 192), shape: [5, 8, 8, 3] });
   const inputs = resolveInputs(frames(5), { preset: "unit" }, photos);
@@ -171,15 +171,16 @@ test("frames and halves are compressed, refits and all", async () => {
   expect(halves.report.output_error!).toBeLessThan(0.8);
 });
 
-test("only 1 or 3 channels look like images: 8 with free height and width are inspected, and counted where --size says", () => {
+test("only 1 or 3 channels look like images: 8 with free height and width are inspected, and counted where --size says", async () => {
   const eight = (size: readonly Dim[]) => {
     const net = reshaped("N", [0, -1], 8);
     return { ...net, graph: { ...net.graph, inputs: [valueInfo("x", "float32", ["N", 8, ...size])] } };
   };
-  const open = inspect(eight(["H", "W"]));
+  const open = await inspect(eight(["H", "W"]));
   expect(open.notes.join()).toMatch(/input x leaves sizes free.*--size/);
   expect(open.layers[0]!.reason).toBe("its input size is not known");
-  expect(inspect(eight(["H", "W"]), { preprocess: { size: "8" } }).macs).toBe(inspect(eight([8, 8])).macs);
+  const sized = await inspect(eight(["H", "W"]), { preprocess: { size: "8" } });
+  expect(sized.macs).toBe((await inspect(eight([8, 8]))).macs);
 });
 
 test("an input without a batch axis is one sample, and may be an image", async () => {
@@ -189,7 +190,7 @@ test("an input without a batch axis is one sample, and may be an image", async (
     nodes: [node("Unsqueeze", ["x", "axes"], ["u"]), node("Conv", ["u", "w"], ["y"], {}, "conv")],
     initializers: [intTensor("axes", [0]), normalTensor("w", [24, 3, 3, 3], 1)],
   });
-  expect(inspect(plain)).toMatchObject({ macs: 36 * 27 * 24, batch: 1, input: { shape: [3, 8, 8] } });
+  expect(await inspect(plain)).toMatchObject({ macs: 36 * 27 * 24, batch: 1, input: { shape: [3, 8, 8] } });
   const photos = datasetFromArrays({ x: new Uint8Array(4 * 192).fill(255), shape: [4, 8, 8, 3] });
   const inputs = await settleInputs(plain, { preset: "unit" }, photos, { threads: 1 });
   const found = [];
