@@ -2,8 +2,8 @@
 // plan that keeps the goals (or take the one that was given), carry it out, and tell what was measured on the very file that was
 // written. Each step has its file in pipeline/.
 
+import { runShapes, samplesOf } from "./analyze/batch.ts";
 import { countCosts } from "./analyze/costs.ts";
-import { feedShapes } from "./analyze/input.ts";
 import type { Recognised } from "./answers/recognise.ts";
 import { skipNotes } from "./data/batches.ts";
 import type { Model } from "./graph/model.ts";
@@ -86,7 +86,8 @@ function reportOf(
   { source, recognised }: { readonly source: Model | Uint8Array; readonly recognised: Recognised | null },
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
-  const after = countCosts(written.model, inferShapes(written.model, feedShapes(prepared.inputs, 1)));
+  const { inputs } = prepared;
+  const after = countCosts(written.model, inferShapes(written.model, runShapes(inputs)), samplesOf(inputs));
   const given = source instanceof Uint8Array ? source.byteLength : null;
   const substitutes = !settings.metricAsked ? [] : scored.flatMap((one) => one.substitute ?? []);
   return describe({
@@ -108,7 +109,7 @@ function reportOf(
       measured: images.measured?.length ?? 0,
       skipped: images.skipped.size,
     },
-    batch: prepared.inputs.batch ?? settings.use.batch,
+    batch: inputs.batch ?? settings.use.batch,
     threads: settings.use.threads,
     notes: [
       ...notesOf(prepared, images, outcome),

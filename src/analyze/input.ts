@@ -1,8 +1,8 @@
 // The inputs of a model: what each takes of the data, the sizes of one sample, and how many samples one run takes.
 
-import { type Dataset, hasImages } from "../data/dataset.ts";
+import { type Dataset, hasImages, isChannels } from "../data/dataset.ts";
 import { imageSizes, type ModelInput, type ModelInputs, whyNotFed } from "../data/feeds.ts";
-import { type PreprocessOptions, resolvePreprocess } from "../data/preprocess.ts";
+import { type PreprocessOptions, parseSize, resolvePreprocess } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Dim, Graph, Model, ValueInfo } from "../graph/model.ts";
 import type { NdArray } from "../runtime/ndarray.ts";
@@ -22,27 +22,33 @@ export function freeInputs({ inputs, initializers }: Graph): readonly ValueInfo[
  */
 export function resolveInputs(model: Model, options: PreprocessOptions, dataset?: Dataset): ModelInputs {
   const free = freeInputs(model.graph);
-  const batched = dataset === undefined ? withBatchAxis(free) : free;
-  const images = dataset === undefined ? batched.filter(looksLikeImages) : imageInputs(free, dataset);
+  const batched = dataset === undefined ? withBatchAxis(free, options) : free;
+  const looksLikeImages = imageTest(options, dataset !== undefined);
+  const images = (dataset === undefined ? batched : imageInputs(free, dataset)).filter(looksLikeImages);
+  if (dataset !== undefined) checkOne(images);
   const assumed: string[] = [];
   const inputs = free.map((info): ModelInput => {
     if (images.includes(info)) {
-      const resolved = resolvePreprocess(options, info, model.metadata);
+      // One image alone is read as a batch of one.
+      const whole = info.shape?.length === 3;
+      const batch = whole ? { ...info, shape: [1, ...info.shape] } : info;
+      const resolved = resolvePreprocess(options, batch, model.metadata);
       if (assumed.length === 0) assumed.push(...resolved.assumed);
       const { preprocess } = resolved;
-      return { name: info.name, info, preprocess, whole: false, sizes: imageSizes(preprocess) };
+      return { name: info.name, info, preprocess, whole, sizes: imageSizes(preprocess) };
     }
     if (dataset !== undefined) return arrayInput(info, arrayFor(info, free, dataset));
     const whole = !batched.includes(info);
-    return { name: info.name, info, preprocess: null, whole, sizes: info.shape?.slice(whole ? 0 : 1) ?? null };
+    const sizes = info.shape?.slice(whole ? 0 : 1) ?? null;
+    return { name: info.name, info, preprocess: null, whole, sizes: sizes && withSize(sizes, options.size) };
   });
   return { inputs, batch: batchOf(inputs, dataset !== undefined), assumed };
 }
 
 /** Inputs whose first axis is that of the samples: a free one, or where none is free one of the size that the first image has. */
-function withBatchAxis(free: readonly ValueInfo[]): readonly ValueInfo[] {
+function withBatchAxis(free: readonly ValueInfo[], options: PreprocessOptions): readonly ValueInfo[] {
   const open = free.filter(({ shape }) => shape === null || (shape.length > 0 && typeof shape[0] !== "number"));
-  const first = (free.find(looksLikeImages) ?? free[0])?.shape?.[0];
+  const first = (free.find(imageTest(options, false)) ?? free[0])?.shape?.[0];
   return open.length > 0 ? open : free.filter(({ shape }) => shape?.[0] === first && first !== undefined);
 }
 
@@ -50,20 +56,44 @@ function withBatchAxis(free: readonly ValueInfo[]): readonly ValueInfo[] {
 export const imageInput = ({ inputs }: Pick<ModelInputs, "inputs">): ModelInput | null =>
   inputs.find(({ preprocess }) => preprocess !== null) ?? null;
 
-function looksLikeImages({ shape }: ValueInfo): boolean {
-  if (shape?.length !== 4) return false;
-  const fits = (dim: Dim | undefined) => typeof dim !== "number" || dim === 1 || dim === 3;
-  return fits(shape[1]) || fits(shape[3]);
+/** Sizes of an array with those that are free taken from --size: the first of two is the height, the last axis alone the width. */
+function withSize(sizes: readonly Dim[], text: string | undefined): readonly Dim[] {
+  const open = [...sizes.keys()].filter((axis) => typeof sizes[axis] !== "number");
+  if (text === undefined || open.length === 0 || open.length > 2) return sizes;
+  const { height, width } = parseSize(text);
+  const last = open.length === 2 ? open[1] : sizes.length - 1;
+  return sizes.map((size, axis) => (typeof size === "number" ? size : axis === last ? width : height));
 }
 
-/** Those that take the data's images: one, or none where arrays serve all. */
+/**
+ * Tells inputs that look like images: four axes, with 1, 3 or 4 channels where the layout has them, or all open; or three axes, for one
+ * image alone, where there are images to feed or its height and width are open.
+ */
+function imageTest({ layout }: PreprocessOptions, fed: boolean): (info: ValueInfo) => boolean {
+  const isFree = (dim: Dim | undefined) => typeof dim !== "number";
+  return ({ shape }) => {
+    if (shape?.length === 3) {
+      const [first, height, width] = shape;
+      return fed ? isChannels(first) || isChannels(width) : isChannels(first) && isFree(height) && isFree(width);
+    }
+    if (shape?.length !== 4) return false;
+    const [, second, , last] = shape;
+    if (layout !== undefined) return [isFree, isChannels].some((test) => test(layout === "nhwc" ? last : second));
+    return isChannels(second) || isChannels(last) || isFree(second);
+  };
+}
+
+/** Those that may take the data's images. */
 function imageInputs(free: readonly ValueInfo[], dataset: Dataset): readonly ValueInfo[] {
   const arrays = dataset.arrays?.byName;
-  const isImages = (name: string) => dataset.arrays === undefined || name === dataset.arrays.images;
   if (!hasImages(dataset)) return [];
-  const found = free.filter((info) => looksLikeImages(info) && (isImages(info.name) || !arrays?.has(info.name)));
-  if (found.length <= 1) return found;
-  const names = found.map(({ name }) => name).join(" and ");
+  return free.filter(({ name }) => name === dataset.arrays?.images || !arrays?.has(name));
+}
+
+/** @throws LowrankError `bad-data` where several inputs look like images */
+function checkOne(images: readonly ValueInfo[]): void {
+  if (images.length <= 1) return;
+  const names = images.map(({ name }) => name).join(" and ");
   throw bad(`the model takes images at ${names}, but DATA has one a sample: give an .npz with an array for each`);
 }
 

@@ -10,7 +10,7 @@ import { seedFor } from "../linalg/random.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { type SessionOptions, withSession } from "../runtime/session.ts";
 import type { Calibration } from "./calibration.ts";
-import type { Layer } from "./layers.ts";
+import { imagesOf, type Layer } from "./layers.ts";
 import { addRows, covarianceOf, emptyMoments, type Moments } from "./moments.ts";
 import { patchSize, readOutputs, readPatches, samplePositions } from "./patches.ts";
 
@@ -39,10 +39,12 @@ export function sampleTarget(width: number): number {
   return Math.max(16_384, 4 * width);
 }
 
-/** Bytes of a layer's input and output for one image: what a pass that reads both holds. */
-export function activationBytes({ op, shape: { F, C }, geometry, positions }: Layer): number {
+/** Bytes of a layer's input and output for one sample: what a pass that reads both holds. */
+export function activationBytes(layer: Layer): number {
+  const { op, shape, geometry, positions } = layer;
+  const { F, C } = shape;
   const [rows, columns] = geometry.input;
-  const inputs = op === "Conv" ? C * geometry.group * rows * columns : C * positions;
+  const inputs = op === "Conv" ? imagesOf(layer) * C * geometry.group * rows * columns : C * positions;
   return 4 * (inputs + F * positions);
 }
 

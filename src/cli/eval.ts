@@ -2,7 +2,8 @@
 
 import type { Command } from "commander";
 import { openDataset } from "#platform";
-import { imageInput, type ModelInput, resolveInputs } from "../analyze/input.ts";
+import { settleInputs } from "../analyze/batch.ts";
+import { imageInput, type ModelInput } from "../analyze/input.ts";
 import { sample } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
@@ -65,7 +66,7 @@ async function measure(path: string, flags: Flags, running: Running): Promise<Ev
   const { threads, batch, provider, images, seed = 0 } = flags;
   const { model } = await readModel(path);
   const data = await labelledData(flags.data);
-  const inputs = resolveInputs(model, preprocessOf(flags), data);
+  const inputs = await settleInputs(model, preprocessOf(flags), data, { threads, provider });
   checkImages(imageInput(inputs));
   const skipped = new Map<string, string>();
   const { n, models } = await evaluate([model], data, inputs, {

@@ -4,11 +4,16 @@ import { resizePixels } from "#platform";
 import { LowrankError } from "../errors.ts";
 import type { NdArray } from "../runtime/ndarray.ts";
 
-/** An 8-bit image: height x width x channels, row-major, RGB or grey. */
+/** Of an image: grey, RGB, or RGB with transparency (255 where there is none). */
+export type Channels = 1 | 3 | 4;
+
+export const isChannels = (count: unknown): count is Channels => count === 1 || count === 3 || count === 4;
+
+/** An 8-bit image: height x width x channels, row-major. */
 export interface Pixels {
   readonly width: number;
   readonly height: number;
-  readonly channels: 1 | 3;
+  readonly channels: Channels;
   readonly data: Uint8Array;
 }
 
@@ -21,7 +26,7 @@ export type Fit = "stretch" | "cover";
 export interface Wanted {
   readonly width: number;
   readonly height: number;
-  readonly channels: 1 | 3;
+  readonly channels: Channels;
   readonly fit: Fit;
 }
 
@@ -57,7 +62,7 @@ export const arrayOf = ({ arrays }: Dataset, name: string): NdArray =>
   (arrays?.byName.get(name) ?? arrays?.byName.get("x"))!;
 
 export interface Arrays {
-  /** Bytes of all images, [N, H, W, C] row-major with C = 1 or 3. */
+  /** Bytes of all images, [N, H, W, C] row-major with C = 1, 3 or 4. */
   readonly x: Uint8Array;
   readonly shape: readonly [number, number, number, number];
   /** A class index for each image. */
@@ -72,7 +77,7 @@ export interface Arrays {
 export function datasetFromArrays({ x, shape, y, classes }: Arrays): Dataset {
   const [count, height, width, channels] = shape;
   const each = height * width * channels;
-  if (channels !== 1 && channels !== 3) throw bad(`images have ${channels} channels; expected 1 or 3`);
+  if (!isChannels(channels)) throw bad(`images have ${channels} channels; expected 1, 3 or 4`);
   if (x.length !== count * each) throw bad(`${x.length} bytes are not the ${count * each} that [${shape}] needs`);
   if (y !== undefined && y.length !== count) throw bad(`${count} images but ${y.length} labels`);
   const pixels = (index: number): Pixels => {

@@ -4,7 +4,7 @@ import { LowrankError } from "../errors.ts";
 import type { ElementType } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { ARRAYS, type NdArray, type NumericArray } from "../runtime/ndarray.ts";
-import { type Arrays, type Dataset, datasetFromArrays, datasetFromInputs } from "./dataset.ts";
+import { type Arrays, type Dataset, datasetFromArrays, datasetFromInputs, isChannels } from "./dataset.ts";
 import { zipEntries } from "./zip.ts";
 
 const DTYPES: Readonly<Record<string, ElementType>> = {
@@ -126,8 +126,6 @@ function datasetOf(
     throw bad(`${file}: ${error.message}`);
   }
 }
-
-const isChannels = (size: number | undefined) => size === 1 || size === 3;
 
 const mayBeImages = ({ type, dims }: NdArray): boolean =>
   type === "uint8" && (dims.length === 3 || (dims.length === 4 && isChannels(dims[3])));

@@ -1,7 +1,8 @@
 // Fine-tunes a model on images: by their labels, or without labels by the outputs of a teacher. The graph stays as it is, the
 // weights change.
 
-import { feedShapes, imageInput } from "../analyze/input.ts";
+import { runShapes } from "../analyze/batch.ts";
+import { imageInput } from "../analyze/input.ts";
 import { blockedWeights } from "../autodiff/gradient.ts";
 import { skipNotes } from "../data/batches.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
@@ -88,7 +89,7 @@ function checkOptions(options: FinetuneOptions): void {
 /** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
 export function weightsToTrain(model: Model, { inputs }: Pick<Tuning, "inputs">) {
   const all = trainableWeights(model);
-  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, feedShapes(inputs, inputs.batch ?? 1));
+  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, runShapes(inputs));
   const weights = all.filter((name) => !blocked.has(name));
   const [first] = blocked.values();
   if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");

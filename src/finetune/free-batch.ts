@@ -49,7 +49,7 @@ export async function whyFixed(
   try {
     const free = withFreeBatch(model);
     inferShapes(free, feedShapes(inputs, count));
-    const together = await scoresFor(free, feeds, session);
+    const together = await scoresFor(free, feeds, { ...session, quiet: true });
     return same(together, alone) ? null : "images that it takes together change each other's answers";
   } catch (error) {
     if (!(error instanceof LowrankError)) throw error;

@@ -2,8 +2,8 @@
 // frozen, and what is above is tuned until the accuracy is back or the layer's share of the epochs is spent. At the end, and
 // past the paper, all weights are tuned together.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import type { Calibration } from "../analyze/calibration.ts";
-import { feedShapes, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import type { Answers } from "../answers/head.ts";
 import { sample, split } from "../data/batches.ts";
@@ -27,6 +27,7 @@ import {
   classCount,
   fingerprintOf,
   prepareTuning,
+  sessionOf,
   type TuneOptions,
   type Tuning,
   tune,
@@ -129,7 +130,7 @@ export async function prepareLayerwise(
   labels: boolean,
   options: Omit<TuneOptions, "data" | "teacher" | "indices">,
 ): Promise<{ readonly tuning: Tuning; readonly notes: readonly string[] }> {
-  const inputs = resolveInputs(original, options.preprocess ?? {}, data);
+  const inputs = await settleInputs(original, options.preprocess ?? {}, data, sessionOf(options));
   const apart = new Set(measured);
   const indices = sample(data, options.images ?? data.size, options.seed ?? 0).filter((index) => !apart.has(index));
   if (indices.length === 0) {
@@ -271,7 +272,9 @@ function withOriginals(model: Model, names: readonly string[], original: Model):
 
 /** The layer as it is in a network whose weights have been tuned. */
 function layerIn(model: Model, { name, output }: Layer, { inputs }: Tuning): Layer {
-  const found = findLayers(model, inferShapes(model, feedShapes(inputs, 1))).find((layer) => layer.output === output);
+  const found = findLayers(model, inferShapes(model, runShapes(inputs)), samplesOf(inputs)).find(
+    (layer) => layer.output === output,
+  );
   if (found === undefined) throw new Error(`the tuned network has lost its layer ${name}`);
   return { ...found, name };
 }

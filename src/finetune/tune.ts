@@ -1,14 +1,8 @@
 // What all tuning shares: the images and how they become input, the loss that the data allows, and one run of the training loop
 // on a chosen set of weights.
 
-import {
-  feedShapes,
-  freeInputs,
-  imageInput,
-  type ModelInput,
-  type ModelInputs,
-  resolveInputs,
-} from "../analyze/input.ts";
+import { runShapes, settleInputs } from "../analyze/batch.ts";
+import { freeInputs, imageInput, type ModelInput, type ModelInputs } from "../analyze/input.ts";
 import { type Augmentation, keptDataset } from "../data/augment.ts";
 import { batches, sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -109,7 +103,7 @@ const VALIDATION = 0.1;
  */
 export async function prepareTuning(model: Model, self: Model, options: TuneOptions): Promise<Tuning> {
   const { data, seed = 0, smoothing = 0, temperature = 2 } = options;
-  const own = resolveInputs(model, options.preprocess ?? {}, data);
+  const own = await settleInputs(model, options.preprocess ?? {}, data, sessionOf(options));
   checkFloat(imageInput(own), "model");
   const labelled = data.labels !== null && options.teacher === undefined;
   const teacher = labelled ? null : teacherOf(options.teacher ?? self, own);
@@ -187,7 +181,10 @@ async function trainingInputs(model: Model, own: ModelInputs, options: TuneOptio
   return { inputs: own, notes: [`trained with ${steps}, as many as the model takes and its graph allows: ${why}`] };
 }
 
-export const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
+export const sessionOf = ({ threads, provider }: Pick<TuneOptions, "threads" | "provider">): SessionOptions => ({
+  threads,
+  provider,
+});
 
 /** How one run of the loop differs from another. */
 export interface Run {
@@ -205,7 +202,8 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
   const { options, inputs, train: images, validation, loss, seed } = tuning;
   const { work } = options;
   const open = inputs.batch === null ? withFreeBatch(model) : model;
-  const parts = run.cache === false ? { frozen: null, trained: open } : splitFrozen(open, run.weights);
+  const apart = run.cache !== false && inputs.inputs.every(({ whole }) => !whole);
+  const parts = !apart ? { frozen: null, trained: open } : splitFrozen(open, run.weights);
   const session = sessionOf(options);
   const source = samplesOptions(model, tuning, session);
   const all = Int32Array.from([...images, ...validation]);
@@ -270,7 +268,7 @@ export function classCount(model: Model, inputs: ModelInputs): number | null {
 }
 
 const outputShape = (model: Model, inputs: ModelInputs) =>
-  inferShapes(model, feedShapes(inputs, inputs.batch ?? 1)).get(model.graph.outputs[0]!.name)?.shape;
+  inferShapes(model, runShapes(inputs)).get(model.graph.outputs[0]!.name)?.shape;
 
 function classesOf(model: Model, { inputs, dataset, train: images, validation }: Tuning): number {
   const classes = classCount(model, inputs);

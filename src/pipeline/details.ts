@@ -1,7 +1,8 @@
 // What a run found out on its way, kept for a page that shows it (report/html.ts): plain data of what the search looked at, of the
 // network as it was written, and images that it answers otherwise than the original.
 
-import { feedShapes, imageInput } from "../analyze/input.ts";
+import { runShapes, samplesOf } from "../analyze/batch.ts";
+import { imageInput } from "../analyze/input.ts";
 import type { Rank } from "../approximate/method.ts";
 import type { Evaluation, ModelEvaluation } from "../measure/accuracy.ts";
 import type {
@@ -26,7 +27,7 @@ export async function detailsOf(
   { plan, written, measured }: Outcome,
   searched: Searched | null,
 ): Promise<CompressDetails> {
-  const find = stagesFinder(prepared.model, written.model, feedShapes(prepared.inputs, 1));
+  const find = stagesFinder(prepared.model, written.model, runShapes(prepared.inputs), samplesOf(prepared.inputs));
   const harms = searched !== null && images.calibration !== null;
   const layers = scored.map((one): LayerDetails => {
     const { name } = one.layer;

@@ -1,8 +1,9 @@
 // What is known of a model before it is changed: brought into the form that the rest understands, folded, its layers found,
 // its costs counted.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
-import { feedShapes, type ModelInputs, resolveInputs } from "../analyze/input.ts";
+import type { ModelInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { refuseQuantised } from "../analyze/quantised.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -23,13 +24,13 @@ export interface Prepared {
   readonly folded: number;
   readonly inputs: ModelInputs;
   readonly layers: readonly Layer[];
-  /** Of the original, for one image. */
+  /** Of the original, for one sample. */
   readonly costs: Costs;
 }
 
 /**
- * Sizes are those of one image.
- * @throws LowrankError `unsupported` for a quantised model, `bad-model`, `bad-option`
+ * @param data what the model will be fed, which may say what its inputs are
+ * @throws LowrankError `unsupported` for a quantised model, `bad-model` where it has no input, and as resolveInputs
  */
 export async function prepare(
   original: Model,
@@ -39,11 +40,11 @@ export async function prepare(
 ): Promise<Prepared> {
   const normal = await normalForm(original, session);
   refuseQuantised(normal.model);
-  const inputs = resolveInputs(normal.model, preprocess, data);
+  const inputs = await settleInputs(normal.model, preprocess, data, session);
   if (inputs.inputs.length === 0) throw new LowrankError("bad-model", "the model has no input");
-  const given = feedShapes(inputs, 1);
+  const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
   const { model, folded } = foldBatchNorm(normal.model);
-  const layers = findLayers(model, inferShapes(model, given));
-  const costs = countCosts(normal.model, inferShapes(normal.model, given));
+  const layers = findLayers(model, inferShapes(model, given), samples);
+  const costs = countCosts(normal.model, inferShapes(normal.model, given), samples);
   return { original, normal, model, folded, inputs, layers, costs };
 }

@@ -170,16 +170,19 @@ function notes(texts: readonly string[], ink: Ink): string {
  * @param costs whether to list what each method would cost
  */
 export function inspectText(
-  { layers, macs, params, bytes: size, input, notes: texts }: Inspection,
+  { layers, macs, params, bytes: size, inputs, notes: texts }: Inspection,
   ink: Ink = plainInk,
   costs = false,
 ): string {
-  const shape = input.shape === null ? "of unknown shape" : `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
+  const input = inputs.map(({ name, shape }) => {
+    const text = shape === null ? "of unknown shape" : `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
+    return `${shortName(name)} ${printable(text)}`;
+  });
   const open = layers.filter(({ methods }) => methods.length > 0);
   const share = macs === 0 ? 0 : open.reduce((sum, layer) => sum + layer.macs, 0) / macs;
   const blocks = [
     `${ink.bold(`${count(macs)} MACs`)} for one image, ${count(params)} parameters, ${bytes(size)}; ` +
-      `input ${shortName(input.name)} ${printable(shape)}`,
+      (input.length === 0 ? "no input" : `input ${input.join(", ")}`),
     layers.length === 0 ? "No layers: the model has no Conv, Gemm or MatMul." : inspectTable(layers, ink),
     costs && open.length > 0 ? costsTable(open, ink) : "",
     layers.length === 0

@@ -1,6 +1,7 @@
 // The cascade (paper, section 3.5): the first layers of the network approximated one after the other, all at least so many times
 // cheaper, with what is above tuned after each; and the same with refits alone.
 
+import { samplesOf } from "../analyze/batch.ts";
 import { countCosts } from "../analyze/costs.ts";
 import { feedShapes } from "../analyze/input.ts";
 import { findLayers, type Layer, weightMatrix } from "../analyze/layers.ts";
@@ -163,11 +164,11 @@ async function stageOf(
   runnings: readonly Running[] = [],
 ): Promise<Stage> {
   const { la, subject, baseline, control } = bench;
-  const layers = findLayers(subject.model, inferShapes(subject.model, shapeFor(subject, 1)));
+  const layers = findLayers(subject.model, inferShapes(subject.model, shapeFor(subject, 1)), samplesOf(subject.inputs));
   const finished = await finish(la, model, shapeFor(subject, 1));
   const speeds: StageSpeed[] = [];
   for (const running of runnings) speeds.push(await speedOf(bench, model, layers, stage.links, running));
-  const { macs, params } = countCosts(finished, inferShapes(finished, shapeFor(subject, 1)));
+  const { macs, params } = countCosts(finished, inferShapes(finished, shapeFor(subject, 1)), samplesOf(subject.inputs));
   const accuracy = await measureAccuracy(startPassage(subject.measured, subject.session), baseline, model, control);
   const fewer = (of: readonly Layer[]) => fewerParameters(of, stage.links);
   const [convolutions, dense] = [

@@ -1,9 +1,10 @@
 // What the evaluation is of: a network with BatchNormalization folded, the layers that can be approximated, and images parted into
 // those to fit with and those to measure on.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import { type Calibration, calibrationOf } from "../analyze/calibration.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
-import { feedShapes, type ModelInputs, resolveInputs } from "../analyze/input.ts";
+import type { ModelInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
 import { sample, split } from "../data/batches.ts";
@@ -75,10 +76,10 @@ export function partImages(dataset: Dataset, count: number, seed: number): Image
 export async function prepareSubject(original: Model, images: Images, options: SubjectOptions): Promise<Subject> {
   const { seed, threads } = options;
   const normal = (await normalForm(original)).model;
-  const inputs = resolveInputs(normal, options.preprocess, images.dataset);
+  const inputs = await settleInputs(normal, options.preprocess, images.dataset, { threads });
   const { model } = foldBatchNorm(normal);
-  const shapes = inferShapes(model, feedShapes(inputs, 1));
-  const open = findLayers(model, shapes).filter(({ refused }) => refused === null);
+  const [shapes, samples] = [inferShapes(model, runShapes(inputs)), samplesOf(inputs)];
+  const open = findLayers(model, shapes, samples).filter(({ refused }) => refused === null);
   if (open.length === 0) throw new LowrankError("unsupported", "the model has no layer that can be approximated");
   const layers = mostExpensive(open);
   const { tuning, notes } = await prepareTuning(model, images, options);
@@ -95,7 +96,7 @@ export async function prepareSubject(original: Model, images: Images, options: S
     ...{
       model,
       inputs,
-      costs: countCosts(model, shapes),
+      costs: countCosts(model, shapes, samples),
       layers,
       images,
       calibration,

@@ -47,7 +47,7 @@ describe("inspect", () => {
     expect(assumed.input).toEqual({ name: "image", shape: [1, 3, 224, 224] });
     expect(assumed.notes.join()).toMatch(/1x3x224x224.*--size/);
     const given = await inspect(free, { preprocess: { size: "16x8" } });
-    expect(given.input.shape).toEqual([1, 3, 16, 8]);
+    expect(given.input?.shape).toEqual([1, 3, 16, 8]);
     expect(given.notes).toEqual([]);
     expect(assumed.macs / given.macs).toBe((224 * 224) / (16 * 8));
   });

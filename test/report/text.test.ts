@@ -130,7 +130,9 @@ test("inspect: layers with their methods, or the reason for none", () => {
         ...{ methods: [], costs: [], reason: "its weight is not constant" },
       },
     ],
-    ...{ macs: 10_704_213, params: 9472, bytes: 38_912, input: { name: "image", shape: [1, 3, 32, null] } },
+    ...{ macs: 10_704_213, params: 9472, bytes: 38_912, batch: null },
+    input: { name: "image", shape: [1, 3, 32, null] },
+    inputs: [{ name: "image", shape: [1, 3, 32, null] }],
     notes: ["counted for 1x3x224x224"],
   };
   expect(inspectText(found, plainInk, true)).toContain(`
