@@ -17,6 +17,7 @@ import { chooseImages, type Images } from "./pipeline/images.ts";
 import { type CompressOptions, checkOptions } from "./pipeline/options.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
+import { type Spent, timed } from "./progress.ts";
 import { describe } from "./report/describe.ts";
 import { plural } from "./report/format.ts";
 import type { CompressDetails } from "./report/html-details.ts";
@@ -41,21 +42,23 @@ export interface Compressed {
  * @returns the compressed model, the plan that made it, the report with everything that was measured, and details for reportHtml
  * @throws LowrankError `unreachable` where the goals cannot be met, `interrupted`, `bad-model`, `bad-data`, `bad-option`
  */
-export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
-  checkOptions(options);
+export async function compress(source: Model | Uint8Array<ArrayBuffer>, given: CompressOptions): Promise<Compressed> {
+  checkOptions(given);
+  const { onProgress, spent } = timed(given);
+  const options = { ...given, onProgress };
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = prepare(original, options.preprocess ?? {});
   const images = await chooseImages(prepared, options);
   const session: SessionOptions = options.provider === undefined ? {} : { provider: options.provider };
   return withLinalg(session, async (la) => {
-    const given = options.plan === undefined ? undefined : await readPlan(la, options.plan, prepared.layers);
-    const scored = await score(la, prepared, images, given, options, session);
+    const planned = options.plan === undefined ? undefined : await readPlan(la, options.plan, prepared.layers);
+    const scored = await score(la, prepared, images, planned, options, session);
     const again = rescorer(la, prepared, images, options, session);
     const work: Work = { la, prepared, images, scored, score: again, options, session };
-    const searched = given === undefined ? await search(work) : null;
-    const outcome = searched?.outcome ?? (await carryOut(work, given!));
-    const report = reportOf(work, outcome, searched, source);
+    const searched = planned === undefined ? await search(work) : null;
+    const outcome = searched?.outcome ?? (await carryOut(work, planned!));
     const details = await detailsOf(work, outcome, searched);
+    const report = reportOf(work, outcome, searched, source, spent());
     return { model: outcome.written.model, plan: outcome.plan, report, details };
   });
 }
@@ -100,6 +103,7 @@ function reportOf(
   outcome: Outcome,
   searched: Searched | null,
   source: Model | Uint8Array,
+  spent: Spent,
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
   const after = countCosts(written.model, inferShapes(written.model, imageShape(prepared.input, 1)));
@@ -133,6 +137,7 @@ function reportOf(
       ...built.notes,
     ],
     seed: options.seed ?? 0,
+    spent,
   });
 }
 

@@ -75,6 +75,7 @@ const report: CompressReport = {
     layer("grouped"),
   ],
   notes: [`a note with ${EVIL}`],
+  ...{ seconds: { factoring: 3, harms: 97 }, seconds_total: 100 },
 };
 
 const details: CompressDetails = {
@@ -243,7 +244,13 @@ test("answers that changed: how many of each kind, and pictures with the truth w
 
 test("tells how to repeat it: command, seed, version, machine and the plan", () => {
   const section = html.slice(html.indexOf('<section id="repeat">'), html.indexOf('<section id="notes">'));
-  for (const text of ["<dd>7</dd>", "<dd>1.2.3</dd>", "<dd>a machine</dd>", "<dd>2</dd>"])
+  for (const text of [
+    "<dd>7</dd>",
+    "<dd>1.2.3</dd>",
+    "<dd>a machine</dd>",
+    "<dd>100 s: factoring 3 s, harms 97 s</dd>",
+    "<dd>2</dd>",
+  ])
     expect(section).toContain(text);
   expect(section).toContain(`<pre><code>${formatPlan(plan)}</code></pre>`);
 });
