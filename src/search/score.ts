@@ -4,7 +4,13 @@
 
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
-import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
+import {
+  activationBytes,
+  collectStatistics,
+  LARGE_SIDE,
+  type LayerStatistics,
+  patchesServe,
+} from "../analyze/statistics.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
 import type { Model } from "../graph/model.ts";
@@ -113,9 +119,9 @@ export function whyNoMethod(layer: Layer, options: Pick<Scoring, "methods" | "pl
   return options.methods.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
 }
 
-/** A method that does not split the patch needs only the covariance of the outputs. */
+/** A method that does not split the patch needs only the covariance of the outputs, unless these are too many. */
 function wantsPatches(layer: Layer, options: Scoring): boolean {
-  return methodsFor(layer, options).some((method) => method.wantsPatches);
+  return patchesServe(layer) || methodsFor(layer, options).some((method) => method.wantsPatches);
 }
 
 function* groups(layers: readonly Layer[], batch: number, options: Scoring): Generator<readonly Layer[]> {
@@ -123,7 +129,7 @@ function* groups(layers: readonly Layer[], batch: number, options: Scoring): Gen
   let bytes = 0;
   for (const layer of layers) {
     const { F, C, X, Y } = layer.shape;
-    const sums = 8 * (F * F + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
+    const sums = 8 * ((F > LARGE_SIDE ? 0 : F * F) + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
     const size = sums + batch * activationBytes(layer);
     if (group.length > 0 && bytes + size > GROUP_BYTES) {
       yield group;
