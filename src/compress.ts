@@ -6,6 +6,8 @@ import { countCosts } from "./analyze/costs.ts";
 import { imageShape } from "./analyze/input.ts";
 import { methodsNamed } from "./approximate/methods.ts";
 import { skipNotes } from "./data/batches.ts";
+import { deadlineIn } from "./deadline.ts";
+import { LowrankError } from "./errors.ts";
 import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
 import { type Linalg, withLinalg } from "./linalg/products.ts";
@@ -45,7 +47,8 @@ export interface Compressed {
 export async function compress(source: Model | Uint8Array<ArrayBuffer>, given: CompressOptions): Promise<Compressed> {
   checkOptions(given);
   const { onProgress, spent } = timed(given);
-  const options = { ...given, onProgress };
+  const { missed, ...bounded } = inTime(given);
+  const options = { ...bounded, onProgress };
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = prepare(original, options.preprocess ?? {});
   const images = await chooseImages(prepared, options);
@@ -55,12 +58,32 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, given: C
     const scored = await score(la, prepared, images, planned, options, session);
     const again = rescorer(la, prepared, images, options, session);
     const work: Work = { la, prepared, images, scored, score: again, options, session };
-    const searched = planned === undefined ? await search(work) : null;
+    const searched = planned === undefined ? await search(work).catch((error) => outOfTime(error, missed)) : null;
     const outcome = searched?.outcome ?? (await carryOut(work, planned!));
     const details = await detailsOf(work, outcome, searched);
-    const report = reportOf(work, outcome, searched, source, spent());
+    const report = reportOf(work, outcome, searched, source, { spent: spent(), missed });
     return { model: outcome.written.model, plan: outcome.plan, report, details };
   });
+}
+
+/** Seconds for timing each network at the end, at most, and the share of the whole time that they are. */
+const SECONDS = 3;
+const SECONDS_SHARE = 0.03;
+
+/** The options with a moment by which all shall be done, where there is one, and a list of what will be left out for it. */
+function inTime(given: CompressOptions): CompressOptions & { readonly missed: readonly string[] } {
+  const missed: string[] = [];
+  if (given.minutes === undefined) return { ...given, missed };
+  const deadline = given.deadline ?? deadlineIn(given.minutes, () => {});
+  const seconds = given.seconds ?? Math.min(SECONDS, SECONDS_SHARE * 60 * given.minutes);
+  return { ...given, seconds, deadline: { ...deadline, onMissed: (what) => void missed.push(what) }, missed };
+}
+
+/** A goal may be out of reach only for want of time. */
+function outOfTime(error: unknown, missed: readonly string[]): never {
+  if (!(error instanceof LowrankError) || error.code !== "unreachable" || missed.length === 0) throw error;
+  const left = `no time was left for ${missed.join("; ")}`;
+  throw new LowrankError("unreachable", `${error.message}; ${left}`, error.where, { cause: error });
 }
 
 function score(
@@ -103,7 +126,7 @@ function reportOf(
   outcome: Outcome,
   searched: Searched | null,
   source: Model | Uint8Array,
-  spent: Spent,
+  { spent, missed }: { readonly spent: Spent; readonly missed: readonly string[] },
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
   const after = countCosts(written.model, inferShapes(written.model, imageShape(prepared.input, 1)));
@@ -134,6 +157,7 @@ function reportOf(
       ...untriedNotes(scored),
       ...substitutes,
       ...images.notes,
+      ...missed.map((what) => `no time was left for ${what}`),
       ...built.notes,
     ],
     seed: options.seed ?? 0,

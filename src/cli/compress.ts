@@ -47,6 +47,7 @@ interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly savePlan?: string;
   readonly report?: string;
   readonly images?: number;
+  readonly minutes?: number;
   readonly seed?: number;
   readonly finetune?: number;
   readonly joint?: number;
@@ -91,7 +92,7 @@ export function addCompress(program: Command): void {
 }
 
 function addGoals(command: Command): void {
-  const exclusive = ["maxDrop", "speed", "macs", "params", "methods"];
+  const exclusive = ["maxDrop", "speed", "macs", "params", "methods", "minutes"];
   command
     .option(
       "--data <data>",
@@ -120,6 +121,11 @@ function addGoals(command: Command): void {
       "--images <n>",
       "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144 to 20480, to tune all)",
       whole(1),
+    )
+    .option(
+      "--minutes <n>",
+      "take about so long; what is most useful is done first, the notes say what was left out",
+      positive,
     )
     .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0));
 }
@@ -234,7 +240,7 @@ function checkTuning({ finetune, joint, labels, data }: Flags): void {
 /** The flags that are the library's options by the same names. */
 function compressOptions(flags: Flags) {
   const { maxDrop, speed, macs, params, methods, metric, confusable } = flags;
-  const { images, seed, threads, batch, provider, finetune, joint, labels } = flags;
+  const { images, minutes, seed, threads, batch, provider, finetune, joint, labels } = flags;
   const all = {
     maxDrop,
     speed,
@@ -244,6 +250,7 @@ function compressOptions(flags: Flags) {
     metric,
     confusable,
     images,
+    minutes,
     seed,
     threads,
     batch,

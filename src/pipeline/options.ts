@@ -49,6 +49,11 @@ export interface CompressOptions extends Goals, Control {
   /** Threads and batch size the result will be used with: latency is measured so. By default ONNX Runtime's, and 1. */
   readonly threads?: number;
   readonly batch?: number;
+  /**
+   * Minutes that the whole may take, about: what is most useful is done first, and the notes say what was left out. Whole networks are
+   * built and measured one at a time, and the last one is always measured, so that large ones may take longer. By default no bound.
+   */
+  readonly minutes?: number;
   /** Seconds to spend at most on timing each of the two models; by default 3. */
   readonly seconds?: number;
   /** ONNX Runtime's execution provider. */
@@ -70,7 +75,7 @@ export interface Reopened {
 
 /** @throws LowrankError `bad-option` for options that make no sense, alone or together */
 export function checkOptions(options: CompressOptions): void {
-  const { macs, params, speed, maxDrop, plan, metric, confusable, data, finetune, joint } = options;
+  const { macs, params, speed, maxDrop, plan, metric, confusable, data, finetune, joint, minutes } = options;
   if ([macs, params, speed, maxDrop, plan].every((goal) => goal === undefined)) {
     throw new LowrankError(
       "bad-option",
@@ -82,6 +87,13 @@ export function checkOptions(options: CompressOptions): void {
   }
   if (maxDrop !== undefined && !(maxDrop >= 0 && maxDrop <= 100)) {
     throw new LowrankError("bad-option", `maxDrop is a number of points, 0 to 100; got ${maxDrop}`);
+  }
+  if (minutes !== undefined && !(minutes > 0 && Number.isFinite(minutes))) {
+    throw new LowrankError("bad-option", `minutes is ${minutes}; it must be a number above 0`);
+  }
+  if (minutes !== undefined && (plan !== undefined || finetune !== undefined)) {
+    const other = plan === undefined ? "finetune: give it fewer epochs" : "a plan, which is carried out as it is";
+    throw new LowrankError("bad-option", `minutes bounds a search, and does not go with ${other}`);
   }
   if (confusable !== undefined && !(Number.isInteger(confusable) && confusable >= 1)) {
     throw new LowrankError("bad-option", `confusable is ${confusable}; it must be a whole number of at least 1`);

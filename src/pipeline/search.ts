@@ -28,8 +28,8 @@ interface Remembering extends Work {
 
 /** Of all that harms and times depend on: the goals are not among it, so that another goal finds them again. */
 function fingerprintOf({ prepared, images, options }: Work): Promise<string> {
-  const { methods, metric, confusable, seed, threads, batch, provider, preprocess, work } = options;
-  const settings = [methods, metric, confusable, seed, threads, batch, provider, preprocess, work?.version];
+  const { methods, metric, confusable, seed, threads, batch, provider, preprocess, work, minutes } = options;
+  const settings = [methods, metric, confusable, seed, threads, batch, provider, preprocess, work?.version, minutes];
   const { data, fitted, choice } = images;
   const names = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
   return digest([encodeModel(prepared.original), JSON.stringify([settings, fitted.length, names])]);

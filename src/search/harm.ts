@@ -9,12 +9,14 @@ import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { type Activations, advance, type Passage, run, startPassage } from "../analyze/passage.ts";
 import { applyToPatch } from "../approximate/apply.ts";
 import type { Factors, MethodName, Stage } from "../approximate/method.ts";
+import { isPast, MARKS } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
 import { divergence, scoreRows } from "../measure/divergence.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { NdArray, SessionOptions } from "../runtime/session.ts";
 import type { Candidate } from "./candidates.ts";
+import { affordableMacs, guessHarms } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
 
 /** Harm by candidate; never negative. */
@@ -51,10 +53,14 @@ export async function measureHarms(
 ): Promise<Harms> {
   const harms = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
-  const { groups, most, images } = affordableRuns(open, wanted, mostMacs);
+  const some = () => answers(startPassage(firstImages(calibration, LEAST_IMAGES), session), model, control);
+  const macs = LEAST_IMAGES * open.reduce((sum, { layer }) => sum + layer.macs, 0);
+  const inTime = await affordableMacs(macs, some, mostMacs, control);
+  const { groups, most, images } = affordableRuns(open, wanted, inTime);
   let passage = startPassage(firstImages(calibration, images), session);
   const reference = await answers(passage, model, control);
   for (const [done, one] of open.entries()) {
+    if (isPast(control.deadline, MARKS.harms)) break;
     control.onProgress?.({ phase: "harms", done, total: open.length, note: one.layer.name });
     passage = await advance(passage, model, one.layer.node, [], () => {}, control);
     for (const candidates of groups.get(one)!) {
@@ -69,6 +75,7 @@ export async function measureHarms(
       for (const candidate of candidates) harms.set(candidate, harmAt(candidate.error, measured));
     }
   }
+  guessHarms(open, wanted, harms, control.deadline);
   control.onProgress?.({ phase: "harms", done: open.length, total: open.length });
   return harms;
 }
