@@ -6,6 +6,7 @@ import { runShapes, samplesOf } from "./analyze/batch.ts";
 import { countCosts } from "./analyze/costs.ts";
 import type { Recognised } from "./answers/recognise.ts";
 import { skipNotes } from "./data/batches.ts";
+import { LowrankError } from "./errors.ts";
 import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
 import { withLinalg } from "./linalg/products.ts";
@@ -17,6 +18,7 @@ import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, type Images } from "./pipeline/images.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
+import { type Spent, timed } from "./progress.ts";
 import { describe } from "./report/describe.ts";
 import { plural } from "./report/format.ts";
 import type { CompressDetails } from "./report/html-details.ts";
@@ -42,7 +44,9 @@ export interface Compressed {
  * @throws LowrankError `unreachable` where the goals cannot be met, `interrupted`, `bad-model`, `bad-data`, `bad-option`
  */
 export async function compress(source: Model | Uint8Array<ArrayBuffer>, options: CompressOptions): Promise<Compressed> {
-  const settings = settingsOf(options);
+  const asked = settingsOf(options);
+  const { onProgress, spent } = timed(asked.control);
+  const settings = { ...asked, control: { ...asked.control, onProgress } };
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = await prepare(original, settings.preprocess, settings.data ?? undefined, settings.session);
   const images = await chooseImages(prepared, settings);
@@ -53,15 +57,23 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
     const base = { la, prepared, images, answers, settings };
     const scored = await score(base, given);
     const work: Work = { ...base, scored, score: rescorer(base) };
-    const searched = given === undefined ? await search(work) : null;
+    const searched =
+      given === undefined ? await search(work).catch((error) => outOfTime(error, settings.missed)) : null;
     const outcome = searched?.outcome ?? (await carryOut(work, given!));
-    const report = reportOf(work, outcome, searched, { source, recognised });
     const details = await detailsOf(work, outcome, searched);
+    const report = reportOf(work, outcome, searched, { source, recognised, spent: spent() });
     return { model: outcome.written.model, plan: outcome.plan, report, details };
   });
 }
 
 type Base = Pick<Work, "la" | "prepared" | "images" | "answers" | "settings">;
+
+/** A goal may be out of reach only for want of time. */
+function outOfTime(error: unknown, missed: readonly string[]): never {
+  if (!(error instanceof LowrankError) || error.code !== "unreachable" || missed.length === 0) throw error;
+  const left = `no time was left for ${missed.join("; ")}`;
+  throw new LowrankError("unreachable", `${error.message}; ${left}`, error.where, { cause: error });
+}
 
 function score({ la, prepared, images, answers, settings }: Base, planned?: Plan): Promise<readonly ScoredLayer[]> {
   const { methods, metric, confusable, session, seed, control } = settings;
@@ -79,11 +91,18 @@ function rescorer(base: Base): Work["score"] {
   };
 }
 
+/** What a report tells beside the work and its outcome. */
+interface Found {
+  readonly source: Model | Uint8Array;
+  readonly recognised: Recognised | null;
+  readonly spent: Spent;
+}
+
 function reportOf(
   { prepared, images, scored, settings }: Work,
   outcome: Outcome,
   searched: Searched | null,
-  { source, recognised }: { readonly source: Model | Uint8Array; readonly recognised: Recognised | null },
+  { source, recognised, spent }: Found,
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
   const { inputs } = prepared;
@@ -117,9 +136,11 @@ function reportOf(
       ...untriedNotes(scored),
       ...substitutes,
       ...images.notes,
+      ...settings.missed.map((what) => `no time was left for ${what}`),
       ...built.notes,
     ],
     seed: settings.seed,
+    spent,
   });
 }
 

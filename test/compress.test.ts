@@ -19,7 +19,9 @@ const base: CompressOptions = { data: pictures(64), preprocess: UNIT, macs: 0.6,
 
 test("meets the budget, and everything it reports is true of the written file", async () => {
   const source = smallClassifier();
-  const { model, plan, report } = await compress(source, base);
+  const phases = new Set<string>();
+  const onProgress = ({ phase }: Progress) => void phases.add(phase);
+  const { model, plan, report } = await compress(source, { ...base, onProgress });
   const again = await decodeModel(encodeModel(model));
   const counted = countCosts(again, inferShapes(again, { image: [1, 3, 16, 16] }));
   expect(report.macs.after).toBe(counted.macs);
@@ -37,6 +39,9 @@ test("meets the budget, and everything it reports is true of the written file", 
   expect(report.latency.before_ms).toBeGreaterThan(0);
   for (const { name, method, ms_before } of report.layers)
     expect(ms_before !== null).toBe(plan.has(name) && method !== null);
+  expect(Object.keys(report.seconds)).toEqual(["reading", ...phases]);
+  const spent = Object.values(report.seconds).reduce((sum, seconds) => sum + seconds, 0);
+  expect(report.seconds_total).toBeCloseTo(spent, 6);
 });
 
 test("the same seed gives the same bytes; the saved plan gives them again", async () => {

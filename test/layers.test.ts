@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 /** Each layer may import only from itself and from those above it. */
 const ORDER = [
   "errors.ts",
+  "deadline.ts",
   "progress.ts",
   "memo.ts",
   "graph",

@@ -17,8 +17,8 @@ import { patchSize, readOutputs, readPatches, samplePositions } from "./patches.
 export interface LayerStatistics {
   /** Covariance of the layer's input patches, CXY x CXY; null where it was not asked for. */
   readonly patches: Matrix | null;
-  /** Covariance of the layer's outputs, F x F. */
-  readonly outputs: Matrix;
+  /** Covariance of the layer's outputs, F x F; null where F is above LARGE_SIDE. */
+  readonly outputs: Matrix | null;
   /** Rows that went into the sums. */
   readonly samples: number;
   /** Mean variance of one number of a patch. */
@@ -33,6 +33,12 @@ export interface StatisticsOptions {
   /** Whether a layer's whole patch covariance is wanted, or only that of its outputs. */
   readonly wantsPatches: (layer: Layer) => boolean;
 }
+
+/** A Gram matrix of more rows than this is not made: it would take hundreds of megabytes and minutes. */
+export const LARGE_SIDE = 4096;
+
+/** Whether the covariance of patches must stand for that of the outputs, these being too many. */
+export const patchesServe = ({ shape: { F, C, X, Y } }: Layer): boolean => F > LARGE_SIDE && C * X * Y <= LARGE_SIDE;
 
 /** Positions read a layer: enough for a covariance of its patches, and no more. */
 export function sampleTarget(width: number): number {
@@ -51,7 +57,9 @@ export function activationBytes(layer: Layer): number {
 interface Sums {
   readonly layer: Layer;
   readonly patches: Moments | null;
-  readonly outputs: Moments;
+  readonly outputs: Moments | null;
+  /** Rows read. */
+  count: number;
   /** Of patches, number by number, and of the squares of all their numbers. */
   readonly inputSum: Float64Array;
   inputSquare: number;
@@ -68,11 +76,11 @@ export async function collectStatistics(
 ): Promise<ReadonlyMap<string, LayerStatistics>> {
   const sums = layers.map((layer): Sums => {
     const size = patchSize(readerOf(layer));
-    const patches = options.wantsPatches(layer) ? emptyMoments(size) : null;
-    const outputs = emptyMoments(layer.shape.F);
-    return { layer, patches, outputs, inputSum: new Float64Array(size), inputSquare: 0 };
+    const patches = options.wantsPatches(layer) || patchesServe(layer) ? emptyMoments(size) : null;
+    const outputs = layer.shape.F > LARGE_SIDE ? null : emptyMoments(layer.shape.F);
+    return { layer, patches, outputs, count: 0, inputSum: new Float64Array(size), inputSquare: 0 };
   });
-  const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
+  const values = [...new Set(sums.flatMap(({ layer, outputs }) => [layer.input, ...(outputs ? [layer.output] : [])]))];
   const taps = values.filter((value) => !calibration.inputs.includes(value));
   control.onProgress?.({ phase: "statistics", done: 0, total: calibration.count });
   await withSession(withOutputs(model, taps), options.session, async (session) => {
@@ -103,18 +111,20 @@ async function addBatch(la: Linalg, sum: Sums, at: Activations, images: Int32Arr
       sum.inputSquare += value * value;
     }
   }
+  sum.count += patches.rows;
   if (sum.patches !== null) await addRows(la, sum.patches, patches);
+  if (sum.outputs === null) return;
   await addRows(la, sum.outputs, readOutputs(at[layer.output]!, layer.op, layer.shape.F, positions));
 }
 
-function finish({ patches, outputs, inputSum, inputSquare }: Sums): LayerStatistics {
-  const samples = Math.max(1, outputs.count);
+function finish({ patches, outputs, count, inputSum, inputSquare }: Sums): LayerStatistics {
+  const samples = Math.max(1, count);
   const numbers = samples * inputSum.length;
   const mean = inputSum.reduce((sum, value) => sum + value, 0) / numbers;
   return {
     patches: patches === null ? null : covarianceOf(patches),
-    outputs: covarianceOf(outputs),
-    samples: outputs.count,
+    outputs: outputs === null ? null : covarianceOf(outputs),
+    samples: count,
     inputVariance: Math.max(0, inputSquare / numbers - mean * mean),
     inputMean: inputSum.map((sum) => sum / samples),
   };

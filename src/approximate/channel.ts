@@ -4,8 +4,18 @@
 // pixel); for a fully connected layer two products (the paper's SVD, section 3.2; cost r(F + C)).
 
 import type { Layer } from "../analyze/layers.ts";
-import { type AnyMatrix, type Matrix, matrix } from "../linalg/matrix.ts";
+import {
+  type AnyMatrix,
+  columnsOf,
+  type Matrix,
+  matrix,
+  rowsOf,
+  scaleColumns,
+  trace,
+  transpose,
+} from "../linalg/matrix.ts";
 import { gram, type Linalg, matmul } from "../linalg/products.ts";
+import { cholesky, solveUpper } from "../linalg/solve.ts";
 import { svd as thinSvd } from "../linalg/svd.ts";
 import type { Metric } from "../metric/metric.ts";
 import { leadingEigen } from "./leading.ts";
@@ -43,13 +53,15 @@ async function decompose(
   const size = C * X * Y;
   const limit = largest(ranks);
   const w = { rows: F, cols: size, data: weight };
-  if (outputGram === null && patches === null && F > size) return fromShortSide(la, layer, w, limit);
+  if (outputGram === null && F > size) {
+    return patches === null ? fromShortSide(la, layer, w, limit) : fromPatches(la, layer, w, patches, alpha, limit);
+  }
   const energy = outputGram ?? (await weightedGram(la, w, patches));
   const { values, vectors, total } = await leadingEigen(la, energy, limit);
   const errors = discarded(values, total, limit);
   return {
     error: async ([rank = 0]) => errors[rank]!,
-    async cut([rank = 0]) {
+    cut: rememberedWhere(alpha !== null, async ([rank = 0]) => {
       const basis = matrix(F, rank);
       for (let f = 0; f < F; f++) {
         for (let k = 0; k < rank; k++) basis.data[f * rank + k] = vectors.data[f * vectors.cols + k]!;
@@ -57,7 +69,19 @@ async function decompose(
       const first = await matmul(la, basis, w, { transA: true });
       const { left, right } = await weighed(la, w, alpha, { left: basis, right: first });
       return stagesOf(layer, rank, Float32Array.from(right.data), Float32Array.from(left.data));
-    },
+    }),
+  };
+}
+
+/** Factors that were bettered number by number are kept: they take seconds, and are asked for again and again. */
+function rememberedWhere(worth: boolean, cut: Decomposition["cut"]): Decomposition["cut"] {
+  const kept = new Map<number, Promise<Factors>>();
+  return (rank) => {
+    const [own = 0] = rank;
+    if (!worth || own > MOST_FACTORS) return cut(rank);
+    const found = kept.get(own) ?? cut(rank);
+    kept.set(own, found);
+    return found;
   };
 }
 
@@ -83,11 +107,11 @@ async function fromShortSide(
   const { u, s, v } = await thinSvd(la, w, { rank: limit });
   const total = w.data.reduce((sum, x) => sum + x * x, 0);
   const squares = s.map((x) => x * x);
-  return fromFactors(layer, discarded(squares, total, limit), rowsOf(v, s), rowsOf(u));
+  return fromFactors(layer, discarded(squares, total, limit), columnsAsRows(v, s), columnsAsRows(u));
 }
 
 /** The columns of a matrix as rows of float32, each multiplied by its number where there are any. */
-function rowsOf(a: Matrix, scales?: Float64Array): Float32Array<ArrayBuffer> {
+function columnsAsRows(a: Matrix, scales?: Float64Array): Float32Array<ArrayBuffer> {
   const rows = new Float32Array(a.rows * a.cols);
   for (let k = 0; k < a.cols; k++) {
     for (let i = 0; i < a.rows; i++) rows[k * a.rows + i] = (scales?.[k] ?? 1) * a.data[i * a.cols + k]!;
@@ -114,6 +138,46 @@ function fromFactors(
       return stagesOf(layer, rank, rights.slice(0, rank * cols), second);
     },
   };
+}
+
+/**
+ * More outputs than inputs, and M alone at hand: with M = L L' and V the leading eigenvectors of (W L)'(W L), CXY x CXY, the same
+ * P = W L V S^-1 and P'W = S V' L^-1, S the singular values.
+ */
+async function fromPatches(
+  la: Linalg,
+  layer: Layer,
+  w: AnyMatrix,
+  patches: Matrix,
+  alpha: Float32Array | null,
+  limit: number,
+): Promise<Decomposition> {
+  const lower = await cholesky(la, ridged(patches));
+  const weighted = await matmul(la, w, lower);
+  const { values, vectors, total } = await leadingEigen(la, await gram(la, weighted), limit);
+  const errors = discarded(values, total, limit);
+  const s = values.map((value) => Math.sqrt(Math.max(0, value)));
+  const inverse = s.map((value) => (value > 0 ? 1 / value : 0));
+  const left = await matmul(la, weighted, scaleColumns(vectors, inverse));
+  const right = transpose(await solveUpper(la, lower, scaleColumns(vectors, s)));
+  return {
+    error: async ([rank = 0]) => errors[rank]!,
+    cut: rememberedWhere(alpha !== null, async ([rank = 0]) => {
+      const start = { left: columnsOf(left, 0, rank), right: rowsOf(right, 0, rank) };
+      const bettered = await weighed(la, w, alpha, start);
+      return stagesOf(layer, rank, Float32Array.from(bettered.right.data), Float32Array.from(bettered.left.data));
+    }),
+  };
+}
+
+/** What no input ever varies in must not count for nothing: in parts of the mean of M's diagonal. */
+const RIDGE = 1e-9;
+
+function ridged(patches: Matrix): Matrix {
+  const out = { ...patches, data: patches.data.slice() };
+  const ridge = (RIDGE * trace(patches)) / patches.rows || 1;
+  for (let i = 0; i < out.rows; i++) out.data[i * out.cols + i]! += ridge;
+  return out;
 }
 
 function stagesOf(

@@ -3,17 +3,23 @@
 // under M of the two, so that whatever is best for the method under M is best under both.
 
 import type { Layer } from "../analyze/layers.ts";
-import { type Matrix, matrix, trace } from "../linalg/matrix.ts";
+import { diagonalOf, type Matrix, matrix, scaleColumns, scaleRows } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { cholesky, solveUpper } from "../linalg/solve.ts";
 import type { Metric } from "../metric/metric.ts";
 import type { DecomposeOptions, Decomposition, Factors, Method, Rank } from "./method.ts";
-import { rebuild } from "./rebuild.ts";
+import { multipliedOut } from "./rebuild.ts";
 
 /** Added to G's diagonal, relative to its mean, so that outputs without weight can be divided by it. */
 const RIDGE = 1e-6;
 
-/** Method.decompose under the whole metric. Where outputs read different features (groups), only G's diagonal is used. */
+/** L, F x F and lower triangular, or its diagonal where it has nothing else. */
+type Root = Matrix | Float64Array;
+
+/**
+ * Method.decompose under the whole metric. Where outputs read different features (groups), or with
+ * a weight for each number, only G's diagonal is used.
+ */
 export async function decompose(
   la: Linalg,
   method: Method,
@@ -23,26 +29,36 @@ export async function decompose(
   options: DecomposeOptions,
 ): Promise<Decomposition> {
   if (metric.outputs === null) return method.decompose(la, layer, weight, metric, options);
-  const lower = await rootOf(la, metric.outputs, method.denseOutput);
+  const lower = await rootOf(la, metric.outputs, method.denseOutput && metric.alpha === null);
   const made = await method.decompose(la, layer, ...(await scaled(la, weight, metric, lower)), options);
   const { alpha } = metric;
   const cut = async (rank: Rank) => divided(la, await made.cut(rank), lower);
   if (alpha === null) return { error: made.error, cut };
-  return { cut, error: async (rank) => weighedError(rebuild(layer, await cut(rank)), weight, alpha) };
+  return { cut, error: async (rank) => weighedError(await multipliedOut(la, layer, await cut(rank)), weight, alpha) };
 }
 
 /** L'W, and the metric on it. */
-async function scaled(
-  la: Linalg,
-  weight: Float32Array,
-  metric: Metric,
-  lower: Matrix,
-): Promise<[Float32Array, Metric]> {
+async function scaled(la: Linalg, weight: Float32Array, metric: Metric, lower: Root): Promise<[Float32Array, Metric]> {
+  const { outputGram, alpha } = metric;
+  const rest = { ...metric, outputs: null };
+  if (lower instanceof Float64Array) {
+    const gram = outputGram && scaleColumns(scaleRows(outputGram, lower), lower);
+    const own = alpha && byRows(alpha, lower, (value, root) => value / root);
+    return [byRows(weight, lower, (value, root) => value * root), { ...rest, outputGram: gram, alpha: own }];
+  }
   const F = lower.rows;
   const own = await matmul(la, lower, { rows: F, cols: weight.length / F, data: weight }, { transA: true });
-  const outputGram = metric.outputGram && (await sandwich(la, lower, metric.outputGram));
-  const alpha = metric.alpha && (await alphaFor(la, lower, metric.alpha, F));
-  return [Float32Array.from(own.data), { ...metric, outputs: null, outputGram, alpha }];
+  return [Float32Array.from(own.data), { ...rest, outputGram: outputGram && (await sandwich(la, lower, outputGram)) }];
+}
+
+/** Each number of a row with that row's root. */
+function byRows(numbers: Float32Array, roots: Float64Array, of: (value: number, root: number) => number): Float32Array {
+  const width = numbers.length / roots.length;
+  const out = new Float32Array(numbers.length);
+  for (const [row, root] of roots.entries()) {
+    for (let i = row * width; i < (row + 1) * width; i++) out[i] = of(numbers[i]!, root);
+  }
+  return out;
 }
 
 /** ||alpha o (W~ - W)|| / ||alpha o W||. */
@@ -59,12 +75,19 @@ function weighedError(rebuilt: Float64Array, weight: Float32Array, alpha: Float3
  * L with G = L L'; of the diagonal alone where G cannot be met otherwise. G is first scaled by a power of two to a mean diagonal near
  * 1, so that stages which a method made equally large stay so.
  */
-async function rootOf(la: Linalg, gram: Matrix, whole: boolean): Promise<Matrix> {
-  const n = gram.rows;
-  const mean = trace(gram) / n;
+async function rootOf(la: Linalg, gram: Matrix | Float64Array, whole: boolean): Promise<Root> {
+  const squares = gram instanceof Float64Array ? gram : diagonalOf(gram);
+  const n = squares.length;
+  const mean = squares.reduce((sum, value) => sum + value, 0) / n;
   const scale = mean > 0 ? 2 ** -Math.round(Math.log2(mean)) : 1;
-  const out = matrix(n, n, whole ? gram.data.map((value) => scale * value) : undefined);
-  for (let i = 0; i < n; i++) out.data[i * n + i] = scale * gram.data[i * n + i]! + (RIDGE * scale * mean || 1);
+  const ridged = squares.map((value) => scale * value + (RIDGE * scale * mean || 1));
+  if (!whole || gram instanceof Float64Array) return ridged.map(Math.sqrt);
+  const out = matrix(
+    n,
+    n,
+    gram.data.map((value) => scale * value),
+  );
+  for (let i = 0; i < n; i++) out.data[i * n + i] = ridged[i]!;
   return cholesky(la, out);
 }
 
@@ -73,14 +96,8 @@ async function sandwich(la: Linalg, lower: Matrix, gram: Matrix): Promise<Matrix
   return matmul(la, await matmul(la, lower, gram, { transA: true }), lower);
 }
 
-/** Weights for single numbers of L'W where L is diagonal, as it is with them: alpha / L. */
-async function alphaFor(la: Linalg, lower: Matrix, alpha: Float32Array, F: number): Promise<Float32Array> {
-  const each = { rows: F, cols: alpha.length / F, data: Float64Array.from(alpha) };
-  return Float32Array.from((await solveUpper(la, lower, each)).data);
-}
-
 /** The last stage's weight [F, ...] multiplied by L'^-1, its rows being the layer's outputs in another order. */
-async function divided(la: Linalg, factors: Factors, lower: Matrix): Promise<Factors> {
+async function divided(la: Linalg, factors: Factors, lower: Root): Promise<Factors> {
   const { stages, order } = factors;
   const last = stages.at(-1)!;
   const F = last.dims[0];
@@ -90,7 +107,13 @@ async function divided(la: Linalg, factors: Factors, lower: Matrix): Promise<Fac
   for (const [f, row] of rows.entries()) {
     sorted.data.set(last.weight.subarray(row * width, (row + 1) * width), f * width);
   }
-  const solved = await solveUpper(la, lower, sorted);
+  const solved =
+    lower instanceof Float64Array
+      ? scaleRows(
+          sorted,
+          lower.map((root) => 1 / root),
+        )
+      : await solveUpper(la, lower, sorted);
   const weight = new Float32Array(last.weight.length);
   for (const [f, row] of rows.entries()) weight.set(solved.data.subarray(f * width, (f + 1) * width), row * width);
   return { ...factors, stages: [...stages.slice(0, -1), { ...last, weight }] };

@@ -1,13 +1,18 @@
 // Least squares with a weight of its own for each number (the full alpha of Denton et al. 2014, section 3.1): factors of a matrix
-// L R ~ W are bettered in turn under ||alpha o (L R - W)||. A row of L is a small least-squares problem of its own, so that a sweep
-// costs K^2 multiplications for each number of W; it holds W a few times, and blocks.
+// L R ~ W are bettered in turn under ||alpha o (L R - W)||. A row of L is a small least-squares problem of its own: solved exactly a
+// sweep costs K^2 multiplications for each number of W, so that with many factors all rows take a few steps of conjugate gradients
+// together instead (weighted-steps.ts).
 
 import { type AnyMatrix, type Matrix, matrix, rowsOf, transpose, widened } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { solveCholesky, tryCholesky } from "../linalg/solve.ts";
+import { steppedRows } from "./weighted-steps.ts";
 
 /** More factors than this are not worth the time: the cost grows with their square. */
 export const MOST_FACTORS = 128;
+
+/** With more factors than this the rows' normal matrices take longer than steps towards the same solution. */
+const MOST_EXACT = 24;
 
 /** W and alpha^2, both rows x columns. */
 export interface Weighted {
@@ -51,10 +56,11 @@ export async function weightedTwoFactors(
   const down: Weighted = { weight, squares: squared(alpha) };
   const across: Weighted = { weight: transpose(weight), squares: transpose(down.squares) };
   let { left, right } = start;
+  const solve = left.cols > MOST_EXACT ? steppedRows : weightedRows;
   let error = await weightedError(la, down, left, right);
   for (let i = 0; i < sweeps; i++) {
-    left = await weightedRows(la, down, right, left);
-    right = transpose(await weightedRows(la, across, transpose(left), transpose(right)));
+    left = await solve(la, down, right, left);
+    right = transpose(await solve(la, across, transpose(left), transpose(right)));
     const next = await weightedError(la, down, left, right);
     const settled = next > (1 - SETTLED) * error;
     error = next;

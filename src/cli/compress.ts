@@ -77,7 +77,7 @@ export function addCompress(program: Command): void {
 }
 
 /** Options that choose, and so make no sense beside a plan that was chosen. */
-const CHOOSING = ["maxDrop", "speed", "macs", "params", "methods"] as const satisfies readonly OptionName[];
+const CHOOSING = ["maxDrop", "speed", "macs", "params", "methods", "minutes"] as const satisfies readonly OptionName[];
 
 function addGoals(command: Command): void {
   command.option(

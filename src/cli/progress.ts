@@ -1,5 +1,5 @@
-// Progress on standard error: one live line in a terminal where the work takes more than a moment; elsewhere plain lines for
-// phases, few enough for a log.
+// Progress on standard error: one live line in a terminal where the work takes more than a moment; elsewhere plain lines, one for
+// each new phase and one every few seconds, few enough for a log and enough to see that the work goes on.
 
 import { isUnicodeSupported, Listr, ListrLogger, ProcessOutput } from "listr2";
 import type { Progress } from "../progress.ts";
@@ -19,31 +19,30 @@ export function openProgress(title: string): ProgressView {
 
 function plainView(): ProgressView {
   const tells = phaseTeller();
+  const clock = phaseClock();
   return {
-    onProgress({ phase }) {
-      if (tells(phase)) process.stderr.write(`${phase}...\n`);
+    onProgress(progress) {
+      const left = clock(progress);
+      if (tells(progress.phase)) process.stderr.write(`${logLine(progress, left)}\n`);
     },
     stopping() {},
     async close() {},
   };
 }
 
-/** Between two lines for phases of a kind, such as the epochs of a run. */
+/** Between two lines, unless a phase of a new kind begins. */
 const QUIET_MS = 5000;
 
 /**
- * Whether a phase is worth a line: each once, of its kind the first at once and others when a while has gone by since the last
- * line. Phases are of a kind where only numbers tell them apart.
+ * Whether a report is worth a line: the first of its kind at once, others when a while has gone by since the last line. Phases are
+ * of a kind where only numbers tell them apart, such as the epochs of a run.
  */
 export function phaseTeller(now: () => number = () => performance.now()): (phase: string) => boolean {
-  const told = new Set<string>();
   const kinds = new Set<string>();
   let last = Number.NEGATIVE_INFINITY;
   return (phase) => {
-    if (told.has(phase)) return false;
     const kind = phase.replace(/\d+/g, "");
     if (kinds.has(kind) && now() - last < QUIET_MS) return false;
-    told.add(phase);
     kinds.add(kind);
     last = now();
     return true;
@@ -116,13 +115,22 @@ function oneTask(title: string, finished: Promise<void>, began: (task: { title: 
 
 const BAR_WIDTH = 20;
 
-/** "factoring conv3 ██████░░░░ 12/40, 20 s left". */
+/** "factoring 12/40, 20 s left (conv3)"; a phase that has just begun ends in dots. */
+export function logLine({ phase, done, total, note }: Progress, secondsLeft: number | null): string {
+  const steps = total > 0 && done > 0 ? ` ${done}/${total}` : "...";
+  return `${phase}${steps}${timeLeft(secondsLeft)}${noted(note)}`;
+}
+
+const timeLeft = (seconds: number | null): string => (seconds === null ? "" : `, ${duration(seconds)} left`);
+
+const noted = (note: string | undefined): string => (note === undefined ? "" : ` (${printable(note)})`);
+
+/** "factoring ██████░░░░ 12/40, 20 s left (conv3)". */
 export function progressLine({ phase, done, total, note }: Progress, secondsLeft: number | null): string {
   const [full, empty] = isUnicodeSupported() ? ["█", "░"] : ["#", "-"];
   const filled = total > 0 ? Math.round((BAR_WIDTH * Math.min(done, total)) / total) : 0;
   const bar = total > 0 ? ` ${full.repeat(filled)}${empty.repeat(BAR_WIDTH - filled)} ${done}/${total}` : "";
-  const left = secondsLeft === null ? "" : `, ${duration(secondsLeft)} left`;
-  return `${phase}${bar}${left}${note === undefined ? "" : ` (${printable(note)})`}`;
+  return `${phase}${bar}${timeLeft(secondsLeft)}${noted(note)}`;
 }
 
 function duration(seconds: number): string {

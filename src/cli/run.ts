@@ -7,7 +7,7 @@ import type { Ink } from "../report/format.ts";
 import { openProgress } from "./progress.ts";
 
 /** What a command's work gets to report on itself and to be stopped. */
-export type Running = Required<Control>;
+export type Running = Required<Pick<Control, "onProgress" | "signal">>;
 
 export interface Job<T> {
   /** Shown until the work says what it does. */

@@ -374,7 +374,7 @@ function paced(onProgress: (progress: Progress) => void, label: string): (progre
     const seconds = (performance.now() - since) / 1000;
     const rate = seconds > 1 ? `${Math.round((progress.done - first) / seconds)} images/s` : "";
     const note = [progress.note ?? "", rate].filter((part) => part !== "").join(", ");
-    onProgress({ ...progress, phase: `${label}: ${progress.phase}`, ...(note !== "" && { note }) });
+    onProgress({ ...progress, phase: `${label}: ${progress.phase}`, kind: "tuning", ...(note !== "" && { note }) });
   };
 }
 

@@ -89,6 +89,11 @@ export function columnNorms({ rows, cols, data }: Matrix): Float64Array {
   return norms.map(Math.sqrt);
 }
 
+/** The diagonal of a square matrix. */
+export function diagonalOf({ rows, cols, data }: AnyMatrix): Float64Array {
+  return Float64Array.from({ length: rows }, (_, i) => data[i * cols + i]!);
+}
+
 /** The sum of the diagonal. */
 export function trace({ rows, cols, data }: AnyMatrix): number {
   let sum = 0;

@@ -8,6 +8,7 @@ import { type Linalg, matmul } from "../linalg/products.ts";
 import type { Metric } from "./metric.ts";
 
 /**
+ * Of a layer with more than LARGE_SIDE outputs there is only M, and with as many inputs besides not even that.
  * M = (1 - rho) Sigma + rho * mean variance * I, with rho = D / (D + 10 samples) for patches of D numbers: 2% where each
  * number has five samples behind it, a third where five numbers share one.
  */
@@ -17,6 +18,7 @@ export async function covariance(la: Linalg, layer: Layer, statistics: LayerStat
   const rho = size / (size + 10 * statistics.samples);
   const floor = rho * (statistics.inputVariance || 1);
   const patches = statistics.patches === null ? null : shrink(statistics.patches, 1 - rho, floor);
+  if (statistics.outputs === null) return { name: "covariance", patches, outputGram: null, outputs: null, alpha: null };
   const w = { rows: F, cols: size, data: weightMatrix(layer) };
   const plain = await matmul(la, w, w, { transB: true });
   const outputGram = matrix(F, F);

@@ -4,7 +4,8 @@
 // activations are brought out.
 
 import type { Calibration } from "../analyze/calibration.ts";
-import type { Layer } from "../analyze/layers.ts";
+import type { Layer, LayerOp } from "../analyze/layers.ts";
+import { LARGE_SIDE } from "../analyze/statistics.ts";
 import { classScores } from "../answers/class-scores.ts";
 import type { Answers } from "../answers/head.ts";
 import { type Emitter, matmul, mul, reduceSum, reshape, swapLast, transpose } from "../autodiff/emit.ts";
@@ -23,8 +24,10 @@ import { type Streaming, streamGradients } from "./stream-gradients.ts";
 export interface LayerGradients {
   /** For mahalanobis: alpha, F x CXY; null where it was not asked for. */
   readonly alpha: Float32Array | null;
-  /** For kfac: the mean of g g' over images, draws and positions, F x F; null where it was not asked for. */
+  /** For kfac: the mean of g g' over images, draws and positions, F x F; null where it was not asked for, or F is above LARGE_SIDE. */
   readonly outputs: Matrix | null;
+  /** Its diagonal, where that is all there is: F is above LARGE_SIDE. */
+  readonly diagonal: Float64Array | null;
   /** Images times labels or draws. */
   readonly count: number;
   /** Why there is neither; null where there is. */
@@ -77,11 +80,14 @@ export async function gradientStatistics(
   return new Map(
     layers.map((layer) => {
       const reason = blocked.get(layer.name) ?? null;
-      const nothing: LayerGradients = { alpha: null, outputs: null, count: 0, blocked: reason };
+      const nothing: LayerGradients = { alpha: null, outputs: null, diagonal: null, count: 0, blocked: reason };
       if (reason !== null) return [layer.name, nothing];
       const sum = sums.get(layer.name)!;
       if (sum instanceof Float32Array) return [layer.name, { ...nothing, alpha: rooted(sum), count }];
-      return [layer.name, { ...nothing, outputs: mean(sum, layer, count), count }];
+      const means = sum.map((value) => value / (count * layer.positions));
+      const { F } = layer.shape;
+      if (F > LARGE_SIDE) return [layer.name, { ...nothing, diagonal: means, count }];
+      return [layer.name, { ...nothing, outputs: matrix(F, F, means), count }];
     }),
   );
 }
@@ -101,14 +107,6 @@ function rooted(sum: Float32Array): Float32Array {
   return sum;
 }
 
-function mean(sum: Float64Array, { shape: { F }, positions }: Layer, count: number): Matrix {
-  return matrix(
-    F,
-    F,
-    Float64Array.from(sum, (value) => value / (count * positions)),
-  );
-}
-
 /** The sum, what a batch adds to it, and that once more on its way out of ONNX Runtime. */
 const SUMS = 3;
 
@@ -120,7 +118,7 @@ function weightBytes({ shape: { F, C, X, Y }, positions }: Layer) {
 }
 
 function outputBytes({ shape: { F }, positions }: Layer) {
-  return { fixed: (8 + 4 + 4) * F * F, perImage: 3 * 8 * F * positions };
+  return { fixed: (8 + 4 + 4) * F * (F > LARGE_SIDE ? 1 : F), perImage: 3 * 8 * F * positions };
 }
 
 /** The sum over images of d^2, F x CXY. */
@@ -153,10 +151,14 @@ export function windowOfLayer({ geometry }: Layer): Window {
 const rowsOf = (e: Emitter, { images, layer }: LayerBatch, { name }: Value, width: number) =>
   reshape(e, name, [images, layer.positions, width]);
 
-/** The sum over images and positions of g g', F x F: added up in float64, and rounded only then, for half the bytes on the way out. */
+/**
+ * The sum over images and positions of g g', F x F, or of its diagonal where F is above LARGE_SIDE: added up in float64, and rounded
+ * only then, for half the bytes on the way out.
+ */
 const outputMoments: Wanted = (e, { layer: { op, shape, positions }, images, g }) => {
   const to = (type: number) => (name: string) => e.op("Cast", [name], { to: int(type) });
   const [float, double] = [to(1), to(11)];
+  if (shape.F > LARGE_SIDE) return float(squaredOutputs(e, double(g.name), op, [images, shape.F, positions]));
   if (op !== "Conv") {
     const rows = double(reshape(e, g.name, [images * positions, shape.F]));
     return float(matmul(e, swapLast(e, rows, 2), rows));
@@ -165,3 +167,8 @@ const outputMoments: Wanted = (e, { layer: { op, shape, positions }, images, g }
   const rows = double(reshape(e, channels, [shape.F, images * positions]));
   return float(matmul(e, rows, swapLast(e, rows, 2)));
 };
+
+function squaredOutputs(e: Emitter, g: string, op: LayerOp, [images, F, positions]: readonly [number, number, number]) {
+  const own = reshape(e, g, op === "Conv" ? [images, F, positions] : [images, positions, F]);
+  return reduceSum(e, mul(e, own, own), op === "Conv" ? [0, 2] : [0, 1]);
+}

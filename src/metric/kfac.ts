@@ -6,14 +6,15 @@
 import type { Layer } from "../analyze/layers.ts";
 import type { LayerStatistics } from "../analyze/statistics.ts";
 import { LowrankError } from "../errors.ts";
-import { trace } from "../linalg/matrix.ts";
+import { type Matrix, trace } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { covariance, shrink } from "./covariance.ts";
 import type { LayerGradients } from "./gradients.ts";
 import type { Metric } from "./metric.ts";
 
 /**
- * `patches` and `outputGram` as in the covariance metric, `outputs` G, shrunk towards the identity as A is.
+ * `patches` and `outputGram` as in the covariance metric, `outputs` G, shrunk towards the identity as A is. Of a layer with more than
+ * LARGE_SIDE outputs G is the diagonal of second moments: so few draws tell little more of so many outputs (docs/methods.md).
  * @throws LowrankError `unsupported` where the layer's gradients could not be had
  */
 export async function kfac(
@@ -22,13 +23,24 @@ export async function kfac(
   statistics: LayerStatistics,
   gradients: LayerGradients,
 ): Promise<Metric> {
-  if (gradients.outputs === null) {
+  if (gradients.outputs === null && gradients.diagonal === null) {
     const reason = gradients.blocked ?? "its statistics are those of mahalanobis";
     throw new LowrankError("unsupported", `kfac: ${layer.name}: ${reason}`, { layer: layer.name });
   }
-  const { F } = layer.shape;
-  const rho = F / (F + 10 * gradients.count);
-  const mean = trace(gradients.outputs) / F || 1;
-  const outputs = shrink(gradients.outputs, 1 - rho, rho * mean);
-  return { ...(await covariance(la, layer, statistics)), name: "kfac", outputs };
+  const { outputs, diagonal, count } = gradients;
+  const G = outputs === null ? shrunkDiagonal(diagonal!, count) : shrunk(outputs, count);
+  return { ...(await covariance(la, layer, statistics)), name: "kfac", outputs: G };
+}
+
+function shrunk(moments: Matrix, count: number): Matrix {
+  const F = moments.rows;
+  const rho = F / (F + 10 * count);
+  return shrink(moments, 1 - rho, rho * (trace(moments) / F || 1));
+}
+
+/** Each number has all draws behind it. */
+function shrunkDiagonal(moments: Float64Array, count: number): Float64Array {
+  const rho = 1 / (1 + 10 * count);
+  const mean = moments.reduce((sum, value) => sum + value, 0) / moments.length || 1;
+  return moments.map((value) => (1 - rho) * value + rho * mean);
 }

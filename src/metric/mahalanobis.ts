@@ -3,6 +3,7 @@
 // product of one vector a mode. So W is taken apart under the product that is closest to alpha^2, which can be divided by exactly.
 
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import { LARGE_SIDE } from "../analyze/statistics.ts";
 import { LowrankError } from "../errors.ts";
 import { type Matrix, matrix } from "../linalg/matrix.ts";
 import { gram, type Linalg } from "../linalg/products.ts";
@@ -12,12 +13,9 @@ import type { Metric } from "./metric.ts";
 /** The least alpha, relative to the mean: numbers of units that no image woke must be divided by too. */
 const FLOOR = 0.01;
 
-/** Up to this size the diagonal matrix on the patches is written out, CXY x CXY. */
-const DENSE = 4096;
-
 /**
  * `alpha` as measured, none below a hundredth of the mean; `outputs` and `patches` diagonal, the squares of the closest product
- * over F and over C, X, Y; `patches` null where CXY is above 4,096, so that `outputGram` must serve.
+ * over F and over C, X, Y; `patches` and `outputGram` null where CXY or F is above LARGE_SIDE, so that the other must serve.
  * @throws LowrankError `unsupported` where the layer's gradients could not be had
  */
 export async function mahalanobis(la: Linalg, layer: Layer, statistics: LayerGradients): Promise<Metric> {
@@ -33,9 +31,9 @@ export async function mahalanobis(la: Linalg, layer: Layer, statistics: LayerGra
   const scaled = weightMatrix(layer).map((value, i) => value * roots[i % roots.length]!);
   return {
     name: "mahalanobis",
-    patches: squares.length > DENSE ? null : diagonal(squares),
-    outputGram: await gram(la, { rows: F, cols: squares.length, data: scaled }, "rows"),
-    outputs: diagonal(ofF!),
+    patches: squares.length > LARGE_SIDE ? null : diagonal(squares),
+    outputGram: F > LARGE_SIDE ? null : await gram(la, { rows: F, cols: squares.length, data: scaled }, "rows"),
+    outputs: ofF!,
     alpha,
   };
 }

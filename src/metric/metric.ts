@@ -14,10 +14,10 @@ export interface Metric {
   readonly name: MetricName;
   /** M, CXY x CXY; null for the identity, or where only `outputGram` was gathered. */
   readonly patches: Matrix | null;
-  /** W M W', F x F; null for the identity, where W W' stands for it, or where M itself must serve. */
+  /** W M W', F x F; null for the identity, where W W' stands for it, or where M itself must serve, the outputs being many. */
   readonly outputGram: Matrix | null;
-  /** G, F x F; null for the identity. */
-  readonly outputs: Matrix | null;
+  /** G, F x F, or its diagonal where it has nothing else; null for the identity. */
+  readonly outputs: Matrix | Float64Array | null;
   /** alpha, F x CXY, not negative; null where the metric is not a weight for each number. */
   readonly alpha: Float32Array | null;
 }

@@ -6,6 +6,7 @@ import { activationBytes } from "../analyze/statistics.ts";
 import { keptDataset } from "../data/augment.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { MACS_A_SECOND, secondsInAll } from "../deadline.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
 import { random, seedFor, shuffle } from "../linalg/random.ts";
@@ -74,7 +75,7 @@ export async function chooseImages(prepared: Prepared, settings: ImageSettings):
     };
   }
   const data = keptDataset(settings.data, DECODED_BYTES);
-  const all = sample(data, settings.images ?? (promised ? promiseImages(prepared) : IMAGES), seed);
+  const all = sample(data, settings.images ?? imagesInTime(prepared, settings), seed);
   const { measured, choice, rest, heldOut } = shares(all, promised, seed);
   const { tuning, notes } = await chooseTuning(prepared, data, measured, settings);
   for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
@@ -91,6 +92,21 @@ export async function chooseImages(prepared: Prepared, settings: ImageSettings):
   );
   const calibration = calibrationOf(inputs, data, fitted, reading);
   return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
+}
+
+/** With a bound on the time: the share of it that images may take, the passes that each takes part in, and how many there are at least. */
+const SHARE = 0.25;
+const PASSES = 5;
+const LEAST = 128;
+
+/** The images used by default, or fewer where there is not the time for them. */
+function imagesInTime(prepared: Prepared, { goals: { maxDrop }, control: { deadline } }: ImageSettings): number {
+  const usual = maxDrop === undefined ? IMAGES : promiseImages(prepared);
+  const most = (SHARE * secondsInAll(deadline) * MACS_A_SECOND) / (PASSES * Math.max(1, prepared.costs.macs));
+  if (most >= usual) return usual;
+  const fewer = Math.max(LEAST, Math.floor(most));
+  deadline?.onMissed(`images beyond ${fewer}, where ${usual} are usual`);
+  return fewer;
 }
 
 const promiseImages = ({ costs }: Prepared): number =>

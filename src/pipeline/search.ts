@@ -28,9 +28,10 @@ interface Remembering extends Work {
 
 /** Of all that harms and times depend on: the goals are not among it, so that another goal finds them again. */
 async function fingerprintOf({ prepared, images, answers, settings }: Work): Promise<string> {
-  const { methods, metric, confusable, seed, use, session, preprocess, work } = settings;
+  const { methods, metric, confusable, seed, use, session, preprocess, work, minutes } = settings;
   const names = methods.map(({ name }) => name);
-  const given = [names, metric, confusable, seed, use.threads, use.batch, session.provider, preprocess, work?.version];
+  const how = [names, metric, confusable, seed, use.threads, use.batch, session.provider, preprocess, minutes];
+  const given = [...how, work?.version];
   const { data, fitted, choice } = images;
   const used = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
   return digest([await digestModel(prepared.original), JSON.stringify([given, answers?.heads, fitted.length, used])]);

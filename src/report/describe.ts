@@ -8,6 +8,7 @@ import type { Evaluation, VersusFirst } from "../measure/accuracy.ts";
 import type { ScoreDrop } from "../measure/custom-score.ts";
 import type { Latency } from "../measure/latency.ts";
 import type { LayerTime } from "../measure/layers.ts";
+import type { Spent } from "../progress.ts";
 import type { Refit } from "../rewrite/approximate-layer.ts";
 import { type Plan, plainRank } from "../search/plan.ts";
 import type { Drop, Found, Goals, Trial } from "../search/promise.ts";
@@ -47,6 +48,7 @@ export interface Run {
   readonly threads: number | null;
   readonly notes: readonly string[];
   readonly seed: number;
+  readonly spent: Spent;
 }
 
 /** What fine-tuning did, by layers' names, and of all weights together. */
@@ -82,6 +84,8 @@ export function describe(run: Run): CompressReport {
     folded: run.folded,
     notes: run.notes,
     seed: run.seed,
+    seconds: run.spent.phases,
+    seconds_total: run.spent.total,
   };
 }
 

@@ -38,6 +38,26 @@ export const bytes = (value: number): string => scaled(value, ["B", "KB", "MB", 
 
 export const milliseconds = (value: number): string => `${digits(value)} ms`;
 
+/** A span of time: 0.31 s, 61 s, 4 min 12 s, 2 h 5 min. */
+export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${Number(seconds.toPrecision(2))} s`;
+  const whole = Math.round(seconds);
+  if (whole < 120) return `${whole} s`;
+  const minutes = whole < 7200 ? Math.floor(whole / 60) : Math.round(whole / 60);
+  if (minutes < 120) return `${minutes} min ${whole % 60} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Phases that took less than this share of the whole are not worth a word. */
+const LEAST_SHARE = 0.02;
+
+/** "4 min 12 s: factoring 61 s, harms 95 s": the phases that took a fiftieth of the time at least, in their order. */
+export function timeSpent(total: number, phases: Readonly<Record<string, number>>): string {
+  const worth = Object.entries(phases).filter(([, seconds]) => seconds >= LEAST_SHARE * total && seconds >= 0.05);
+  const parts = worth.map(([phase, seconds]) => `${printable(phase)} ${duration(seconds)}`);
+  return parts.length === 0 ? duration(total) : `${duration(total)}: ${parts.join(", ")}`;
+}
+
 /** A fraction of 1 as a percentage with one decimal. */
 export const percent = (fraction: number): string => `${(100 * fraction).toFixed(1)}%`;
 

@@ -2,7 +2,7 @@
 // answered otherwise, and how to do it again. Nothing is fetched, nothing is executed. ECharts is loaded when this is called.
 
 import { formatPlan, type Plan } from "../search/plan.ts";
-import { plural, printable } from "./format.ts";
+import { plural, printable, timeSpent } from "./format.ts";
 import { changedHtml, changedText } from "./html-changed.ts";
 import type { CompressDetails } from "./html-details.ts";
 import { factsOf, goalsText, storyOf } from "./html-head.ts";
@@ -88,6 +88,7 @@ function repeatSection({ plan, report }: Reportable, { command, version, machine
     ["threads", latency.threads === null ? "as ONNX Runtime chooses" : String(latency.threads)],
     ["batch", String(latency.batch)],
     ["machine", machine ?? null],
+    ["time", timeSpent(report.seconds_total, report.seconds)],
   ]);
   const run = command === undefined ? "" : `<pre class="command"><code>${escaped(command)}</code></pre>\n`;
   const text = escaped(formatPlan(plan));

@@ -149,4 +149,8 @@ export interface CompressReport {
   /** Things the user should know, one sentence each. */
   readonly notes: readonly string[];
   readonly seed: number;
+  /** How long each phase took, by the names that progress shows, in the order in which they began. */
+  readonly seconds: Readonly<Record<string, number>>;
+  /** Of all phases together. */
+  readonly seconds_total: number;
 }

@@ -16,6 +16,7 @@ import {
   plural,
   printable,
   shortName,
+  timeSpent,
   wrap,
 } from "./format.ts";
 import type { Inspection, InspectionLayer, MethodCost } from "./inspect.ts";
@@ -88,6 +89,7 @@ function answerLines(report: CompressReport): string[] {
     lines.push(`${"promise".padEnd(11)} ${promiseLine(report.promise, images.measured)}`);
   }
   if (report.finetune !== null) lines.push(`${"tuning".padEnd(11)} ${tuningLine(report.finetune, report.layers)}`);
+  lines.push(`${"time".padEnd(11)} ${timeSpent(report.seconds_total, report.seconds)}`);
   return lines;
 }
 

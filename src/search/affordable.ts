@@ -15,8 +15,11 @@ const MOST_WEIGHTS: Partial<Record<MethodName, number>> = {
 /** Whether a method that applies to a layer is to be tried on it. */
 export type Affordable = (layer: Layer, method: Method) => boolean;
 
-/** Layers with the most MACs for their weights come first; all are affordable where only some of the methods may be used. */
-export function affordableOf(layers: readonly Layer[], methods: readonly Method[]): Affordable {
+/**
+ * Layers with the most MACs for their weights come first; all are affordable where only some of the methods may be used.
+ * @param share of the weights, less than 1 where time is short
+ */
+export function affordableOf(layers: readonly Layer[], methods: readonly Method[], share = 1): Affordable {
   if (methods.length < METHODS.length) return () => true;
   const weights = ({ shape: { F, C, X, Y } }: Layer) => F * C * X * Y;
   const byWorth = layers.toSorted((a, b) => b.macs / weights(b) - a.macs / weights(a));
@@ -26,7 +29,7 @@ export function affordableOf(layers: readonly Layer[], methods: readonly Method[
     if (most === undefined) continue;
     let sum = 0;
     const fits = byWorth.filter((layer) => {
-      if (layer.refused !== null || method.refuses(layer) !== null || sum + weights(layer) > most) return false;
+      if (layer.refused !== null || method.refuses(layer) !== null || sum + weights(layer) > share * most) return false;
       sum += weights(layer);
       return true;
     });

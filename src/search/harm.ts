@@ -10,11 +10,13 @@ import { type Answers, type Sample, samplesOf } from "../answers/head.ts";
 import { divergence, valueNames } from "../answers/kinds.ts";
 import { applyToPatch } from "../approximate/apply.ts";
 import type { Factors, MethodName, Stage } from "../approximate/method.ts";
+import { isPast, MARKS } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Candidate } from "./candidates.ts";
+import { affordableMacs, guessHarms } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
 
 /** Harm by candidate; never negative. */
@@ -52,11 +54,16 @@ export async function measureHarms(
 ): Promise<Harms> {
   const harms = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
-  const { groups, most, images } = affordableRuns(open, wanted, mostMacs);
+  const some = () =>
+    referenceOf(startPassage(firstImages(calibration, LEAST_IMAGES), session), model, answers, control);
+  const macs = LEAST_IMAGES * open.reduce((sum, { layer }) => sum + layer.macs, 0);
+  const inTime = await affordableMacs(macs, some, mostMacs, control);
+  const { groups, most, images } = affordableRuns(open, wanted, inTime);
   const keepable = await affordableImages(model, calibration, answers, session, control);
   let passage = startPassage(firstImages(calibration, Math.min(images, keepable)), session);
   const reference = await referenceOf(passage, model, answers, control);
   for (const [done, one] of open.entries()) {
+    if (isPast(control.deadline, MARKS.harms)) break;
     control.onProgress?.({ phase: "harms", done, total: open.length, note: one.layer.name });
     passage = await advance(passage, model, one.layer.node, [], () => {}, control);
     for (const candidates of groups.get(one)!) {
@@ -71,6 +78,7 @@ export async function measureHarms(
       for (const candidate of candidates) harms.set(candidate, harmAt(candidate.error, measured));
     }
   }
+  guessHarms(open, wanted, harms, control.deadline);
   control.onProgress?.({ phase: "harms", done: open.length, total: open.length });
   return harms;
 }

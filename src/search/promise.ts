@@ -2,6 +2,7 @@
 // a promised drop is found on it by bisection, with one network built and measured at each step, and proven at the end on images
 // that had no part in the choice. A promised speed is met by moving the budget of milliseconds until the measured speed is there.
 
+import { isPast, MARKS } from "../deadline.ts";
 import { LowrankError } from "../errors.ts";
 import type { Control } from "../progress.ts";
 import { type Budgets, choosePlan, type Expected, lowest, type Pool, present } from "./plan.ts";
@@ -115,6 +116,7 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   let fastest = 0;
   let best: Expected | null = null;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (attempt > 0 && outOfTime(control, MARKS.search, attempt)) break;
     const expected = choosePlan(pool, { ...budgetsOf(search), ms });
     if (expected === null || (best !== null && expected.harm >= best.harm)) break;
     control.onProgress?.({ phase: "search", done: attempt, total: ATTEMPTS, note: `at ${speed} times the speed` });
@@ -162,8 +164,10 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
     trials.push(trial);
     return trial.kept;
   };
-  let best = await bisect(curve.length, startOn(curve, limit), at);
+  const stop = () => outOfTime(control, MARKS.search, judged.size);
+  let best = await bisect(curve.length, startOn(curve, limit), at, stop);
   for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
+    if (attempt > 0 && outOfTime(control, 1, judged.size + attempt)) break;
     const result = await search.prove(curve[best]!);
     const kept = keeps(result.drop, maxDrop) && !result.slower;
     trials.push({ expected: curve[best]!, judged: result, kept, proof: true });
@@ -176,6 +180,15 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   }
   return nothingWithin(search, maxDrop, trials);
 }
+
+/** Whether the time for networks is up; what was left out is told. */
+function outOfTime({ deadline }: Control, mark: number, tried: number): boolean {
+  if (!isPast(deadline, mark)) return false;
+  deadline?.onMissed(`networks beyond the ${plural(tried)} tried`);
+  return true;
+}
+
+const plural = (count: number): string => (count === 1 ? "one" : `${count}`);
 
 /** The fastest so far that kept the promise. */
 function bestOf(trials: readonly Trial[]): string {
@@ -190,6 +203,9 @@ function bestOf(trials: readonly Trial[]): string {
 function nothingWithin(search: Search, maxDrop: number, trials: readonly Trial[]): Expected {
   const { macs, params } = search.goals;
   if (macs === undefined && params === undefined) return { plan: new Map(), harm: 0, ...present(search.pool) };
+  if (trials.length === 0) {
+    throw new LowrankError("unreachable", "no network could be tried within the time: give more `minutes`");
+  }
   const least = Math.min(...trials.map(({ judged }) => judged.drop?.points ?? Number.POSITIVE_INFINITY));
   const share = [macs && `macs ${macs}`, params && `params ${params}`].filter(Boolean).join(" and ");
   throw new LowrankError(
@@ -224,11 +240,16 @@ function startOn(curve: readonly Expected[], points: number): number {
   return after < 0 ? curve.length - 1 : Math.max(0, after - 1);
 }
 
-/** The last index for which `holds`, taken to hold up to there; -1 where it holds nowhere. */
-async function bisect(length: number, start: number, holds: (index: number) => Promise<boolean>): Promise<number> {
+/** The last index for which `holds`, taken to hold up to there, as far as it is known by the time to stop; -1 where it holds nowhere. */
+async function bisect(
+  length: number,
+  start: number,
+  holds: (index: number) => Promise<boolean>,
+  stop: () => boolean,
+): Promise<number> {
   let [low, high] = [-1, length];
   let [next, stride] = [start, Math.max(1, length >> 3)];
-  while (high - low > 1) {
+  while (high - low > 1 && !stop()) {
     if (await holds(next)) low = next;
     else high = next;
     // By doubling strides away from the start until both ends are known, then by halves.

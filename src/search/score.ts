@@ -4,10 +4,17 @@
 
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
-import { activationBytes, collectStatistics, type LayerStatistics } from "../analyze/statistics.ts";
+import {
+  activationBytes,
+  collectStatistics,
+  LARGE_SIDE,
+  type LayerStatistics,
+  patchesServe,
+} from "../analyze/statistics.ts";
 import type { Answers } from "../answers/head.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
+import { MACS_A_SECOND, MARKS, secondsUntil } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
@@ -20,6 +27,7 @@ import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { type Affordable, affordableOf } from "./affordable.ts";
 import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
+import { type Affords, paceOf, shareOf } from "./pace.ts";
 
 export interface ScoredLayer {
   readonly layer: Layer;
@@ -66,36 +74,40 @@ export async function scoreLayers(
   given: ScoreOptions,
   control: Control,
 ): Promise<readonly ScoredLayer[]> {
-  const options: Scoring = { ...given, affordable: affordableOf(layers, given.methods) };
+  const options: Scoring = { ...given, affordable: affordableOf(layers, given.methods, shareOf(control.deadline)) };
   const scored = new Map<string, ScoredLayer>();
   const open: Layer[] = [];
   for (const layer of layers) {
     const refused = layer.refused ?? whyNoMethod(layer, options);
     if (refused === null) open.push(layer);
-    else
-      scored.set(layer.name, {
-        layer,
-        candidates: [],
-        decompositions: new Map(),
-        mean: null,
-        refused,
-      });
+    else scored.set(layer.name, untaken(layer, refused));
   }
   let done = 0;
   const gradients = await gradientsOf(model, open, calibration, options, control);
-  for (const group of groups(open, calibration?.batch ?? 0, options)) {
+  const pace = paceOf(open, control.deadline);
+  for (const group of groups(pace.inOrder, calibration?.batch ?? 0, options)) {
+    if (pace.isOver()) break;
     const statistics = await groupStatistics(la, model, group, calibration, options, control);
     for (const layer of group) {
       checkInterrupted(control);
+      if (pace.isOver()) break;
       control.onProgress?.({ phase: "factoring", done, total: open.length, note: layer.name });
       const found = { own: statistics?.get(layer.name) ?? null, gradients: gradients?.get(layer.name) ?? null };
-      scored.set(layer.name, await scoreLayer(la, layer, found, options));
+      scored.set(layer.name, await scoreLayer(la, layer, found, options, pace.startLayer(layer)));
       done++;
     }
   }
+  for (const layer of pace.left(scored)) scored.set(layer.name, untaken(layer, NO_TIME));
   control.onProgress?.({ phase: "factoring", done, total: open.length });
   return layers.map((layer) => scored.get(layer.name)!);
 }
+
+const NO_TIME = "no time was left to take it apart";
+
+const untaken = (layer: Layer, refused: string): ScoredLayer => ({
+  ...{ layer, candidates: [], decompositions: new Map(), mean: null },
+  refused,
+});
 
 /** The methods that have at least one rank to try on the layer (the planned one where there is a plan). */
 export function methodsFor(
@@ -116,9 +128,9 @@ export function whyNoMethod(layer: Layer, options: Pick<Scoring, "methods" | "pl
   return options.methods.map((method) => `${method.name}: ${method.refuses(layer)}`).join("; ");
 }
 
-/** A method that does not split the patch needs only the covariance of the outputs. */
+/** A method that does not split the patch needs only the covariance of the outputs, unless these are too many. */
 function wantsPatches(layer: Layer, options: Scoring): boolean {
-  return methodsFor(layer, options).some((method) => method.wantsPatches);
+  return patchesServe(layer) || methodsFor(layer, options).some((method) => method.wantsPatches);
 }
 
 function* groups(layers: readonly Layer[], batch: number, options: Scoring): Generator<readonly Layer[]> {
@@ -126,7 +138,7 @@ function* groups(layers: readonly Layer[], batch: number, options: Scoring): Gen
   let bytes = 0;
   for (const layer of layers) {
     const { F, C, X, Y } = layer.shape;
-    const sums = 8 * (F * F + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
+    const sums = 8 * ((F > LARGE_SIDE ? 0 : F * F) + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
     const size = sums + batch * activationBytes(layer);
     if (group.length > 0 && bytes + size > GROUP_BYTES) {
       yield group;
@@ -167,7 +179,12 @@ async function gradientsOf(
 ): Promise<ReadonlyMap<string, LayerGradients> | null> {
   if (calibration === null || (metric !== "mahalanobis" && metric !== "kfac")) return null;
   const macs = layers.reduce((sum, layer) => sum + layer.macs, 1);
-  const most = Math.max(LEAST_GRADIENT_IMAGES, Math.floor(GRADIENT_MACS / (PASSES * macs)));
+  const inTime = MACS_A_SECOND * secondsUntil(control.deadline, MARKS.gradients);
+  if (inTime < LEAST_GRADIENT_IMAGES * PASSES * macs) {
+    control.deadline?.onMissed(`gradients: covariance stands for ${metric}`);
+    return null;
+  }
+  const most = Math.max(LEAST_GRADIENT_IMAGES, Math.floor(Math.min(GRADIENT_MACS, inTime) / (PASSES * macs)));
   const images = firstImages(calibration, Math.min(GRADIENT_IMAGES, most));
   return gradientStatistics(
     model,
@@ -193,11 +210,18 @@ interface Statistics {
   readonly gradients: LayerGradients | null;
 }
 
-async function scoreLayer(la: Linalg, layer: Layer, statistics: Statistics, options: Scoring): Promise<ScoredLayer> {
+async function scoreLayer(
+  la: Linalg,
+  layer: Layer,
+  statistics: Statistics,
+  options: Scoring,
+  affords: Affords,
+): Promise<ScoredLayer> {
   const metric = await metricOf(la, layer, statistics, options);
   const decompositions = new Map<MethodName, Decomposition>();
   const candidates: Candidate[] = [];
-  for (const method of methodsFor(layer, options)) {
+  for (const method of affords.inOrder(methodsFor(layer, options))) {
+    if (!affords.one(method, candidates.length > 0)) continue;
     // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
     const planned = options.planned?.get(layer.name);
     const tried = await ranksToTry(la, layer, method);

@@ -3,6 +3,7 @@
 // together: what one of them has in common with another is measured once.
 
 import type { Layer } from "../analyze/layers.ts";
+import { type Deadline, MARKS, secondsUntil } from "../deadline.ts";
 import type { Dim, Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { partModel } from "../measure/forms.ts";
@@ -15,6 +16,7 @@ import { replaceLayer } from "../rewrite/replace-layer.ts";
 import { sinkConcats } from "../rewrite/sink-concats.ts";
 import type { Candidate } from "./candidates.ts";
 import { correctedBias } from "./harm.ts";
+import { spread } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
 
 /** Milliseconds for one batch. */
@@ -50,8 +52,16 @@ export async function timeCandidates(
   const layers = new Map<Layer, number>();
   const candidates = new Map<Candidate, number>();
   const groups = [...ofOneShape(model, scored, wanted, inputShapes)];
+  const affordable = affordableOf(groups.length, control.deadline);
   for (const [done, [shape, group]] of groups.entries()) {
     checkInterrupted(control);
+    const most = affordable.candidates(done);
+    if (most === 0) {
+      control.deadline?.onMissed(
+        `times of all candidates from ${group[0]!.layer.name} on: such layers were left alone`,
+      );
+      break;
+    }
     const note = group[0]!.layer.name;
     control.onProgress?.({ phase: "timing candidates", done, total: groups.length, note });
     const open = new Map<string, Named>();
@@ -60,20 +70,62 @@ export async function timeCandidates(
         if (!open.has(nameOf(candidate))) open.set(nameOf(candidate), { one, candidate });
       }
     }
-    const key = JSON.stringify(["times", timing, zeros === true, shape, [...open.keys()]]);
+    const tried = spread([...open.values()], ({ candidate }) => candidate.macs, most);
+    const key = JSON.stringify([
+      "times",
+      timing,
+      zeros === true,
+      shape,
+      tried.map(({ candidate }) => nameOf(candidate)),
+    ]);
     const found = await memo(key, async () => {
       const first = { name: nameOf(null), model: partModel(model, model, group[0]!.layer, inputShapes) };
       const contenders: Contender[] = [first];
-      for (const named of open.values()) contenders.push(...(await formsOf(model, named, options)));
+      const forms = most < open.size ? 1 : FORMS;
+      for (const named of tried) contenders.push(...(await formsOf(model, named, options)).slice(0, forms));
+      affordable.took(contenders.length - 1);
       return compareInTurn(contenders, timing, control);
     });
+    affordable.leftOut(open.size - tried.length);
     for (const one of group) {
       layers.set(one.layer, found[nameOf(null)]!);
-      for (const candidate of one.candidates.filter(wanted)) candidates.set(candidate, found[nameOf(candidate)]!);
+      for (const candidate of one.candidates.filter(wanted)) {
+        const ms = found[nameOf(candidate)];
+        if (ms !== undefined) candidates.set(candidate, ms);
+      }
     }
   }
+  affordable.tell(layers.size);
   control.onProgress?.({ phase: "timing candidates", done: groups.length, total: groups.length });
   return { layers, candidates };
+}
+
+/** Seconds that a contender is taken to need, as long as none has been timed; and candidates of a group that make sense at least. */
+const GUESSED_SECONDS = 0.2;
+const LEAST_TIMED = 2;
+
+/** How many candidates of each group there is time for, by how long those before took; any number without a deadline. */
+function affordableOf(groups: number, deadline: Deadline | undefined) {
+  const start = secondsUntil(deadline, MARKS.timing);
+  let [timed, skipped] = [0, 0];
+  return {
+    candidates(done: number): number {
+      const left = secondsUntil(deadline, MARKS.timing);
+      if (left === 0) return 0;
+      if (left === Number.POSITIVE_INFINITY) return left;
+      const each = timed === 0 ? GUESSED_SECONDS : Math.max(SECONDS, (start - left) / timed);
+      return Math.max(LEAST_TIMED, Math.floor(left / (groups - done) / each));
+    },
+    took(contenders: number): void {
+      timed += contenders;
+    },
+    leftOut(count: number): void {
+      skipped += count;
+    },
+    tell(layers: number): void {
+      if (skipped > 0) deadline?.onMissed(`times of ${skipped} candidates of ${layers} layers`);
+    },
+  };
 }
 
 /** Layers with candidates to time, by all that the time of a layer depends on. */

@@ -80,6 +80,11 @@ export const OPTIONS = {
     whole(1),
     "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144 to 20480, to tune all)",
   ),
+  minutes: spec(
+    "--minutes <n>",
+    POSITIVE,
+    "take about so long; what is most useful is done first, the notes say what was left out",
+  ),
   seed: spec("--seed <n>", whole(0), "the same seed gives the same file (default: 0)"),
   finetune: spec(
     "--finetune <epochs>",

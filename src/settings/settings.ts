@@ -6,6 +6,7 @@ import type { Method } from "../approximate/method.ts";
 import { METHODS, methodsNamed } from "../approximate/methods.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
+import { deadlineIn } from "../deadline.ts";
 import { LowrankError } from "../errors.ts";
 import type { LoopFolder } from "../finetune/layerwise.ts";
 import type { Model } from "../graph/model.ts";
@@ -84,6 +85,10 @@ export interface Settings {
   readonly names: { readonly input: string; readonly output: string | null };
   readonly reopen: ((model: Model) => Promise<Reopened>) | null;
   readonly control: Control;
+  /** Minutes that a search may take; null: as many as it takes. */
+  readonly minutes: number | null;
+  /** What was left out for want of time, as it comes to be. */
+  readonly missed: readonly string[];
 }
 
 /** What is decided where an option is not given. */
@@ -97,12 +102,25 @@ const DEFAULTS = {
   without: "frobenius",
 } as const;
 
+/** Share of a bounded time that is for timing each network at the end. */
+const SECONDS_SHARE = 0.03;
+
+/** With the moment by which all shall be done, where there is one; what is left out for it is added to `missed`. */
+function boundedControl(options: CompressOptions, missed: string[]): Control {
+  const control = controlOf(options);
+  if (options.minutes === undefined) return control;
+  const deadline = options.deadline ?? deadlineIn(options.minutes, () => {});
+  return { ...control, deadline: { ...deadline, onMissed: (what) => void missed.push(what) } };
+}
+
 /** @throws LowrankError `bad-option` for options that make no sense, alone or together; it names them in backticks */
 export function settingsOf(options: CompressOptions): Settings {
   checkValues(options);
   checkTogether(options);
   const { maxDrop, speed, macs, params, data, metric, provider, finetune } = options;
   const goals = given({ maxDrop, speed, macs, params });
+  const missed: string[] = [];
+  const { minutes } = options;
   return {
     goals,
     timed: speed !== undefined || maxDrop !== undefined,
@@ -125,14 +143,17 @@ export function settingsOf(options: CompressOptions): Settings {
     use: {
       threads: options.threads ?? null,
       batch: options.batch ?? DEFAULTS.batch,
-      seconds: options.seconds ?? DEFAULTS.seconds,
+      seconds:
+        options.seconds ?? Math.min(DEFAULTS.seconds, SECONDS_SHARE * 60 * (minutes ?? Number.POSITIVE_INFINITY)),
     },
     memo: options.memo ?? memoryMemo(),
     work: options.work ?? null,
     inputBytes: options.inputBytes ?? null,
     names: options.names ?? { input: "", output: null },
     reopen: options.reopen ?? null,
-    control: controlOf(options),
+    control: boundedControl(options, missed),
+    minutes: minutes ?? null,
+    missed,
   };
 }
 
@@ -158,6 +179,10 @@ function checkTogether(options: CompressOptions): void {
   const { macs, params, speed, maxDrop, plan, metric, data, finetune, score } = options;
   if ([macs, params, speed, maxDrop, plan].every((goal) => goal === undefined)) {
     throw bad("say what you want: `maxDrop` 1, `speed` 2, `macs` 0.5, `params` 0.5 or a `plan`");
+  }
+  const other = plan !== undefined ? "plan" : finetune !== undefined ? "finetune" : null;
+  if (options.minutes !== undefined && other !== null) {
+    throw bad(`\`minutes\` bounds a search, and does not go with \`${other}\``);
   }
   if (data !== undefined) return;
   if (maxDrop !== undefined) throw bad("a promised drop needs images to measure it on: give `data`");

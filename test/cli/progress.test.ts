@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { openProgress, phaseClock, phaseTeller, progressLine } from "../../src/cli/progress.ts";
+import { logLine, openProgress, phaseClock, phaseTeller, progressLine } from "../../src/cli/progress.ts";
 
 describe("the live line", () => {
   test("names the phase, counts, and says what is being worked on", () => {
@@ -55,7 +55,7 @@ describe("lines for a log", () => {
     vi.restoreAllMocks();
   });
 
-  test("what is new is told at once and once, what differs in numbers alone after five seconds", () => {
+  test("a phase of a new kind is told at once, all else after five seconds of silence", () => {
     let now = 0;
     const tells = phaseTeller(() => now);
     const told = (phases: readonly string[]) => phases.filter((phase) => tells(phase));
@@ -67,21 +67,35 @@ describe("lines for a log", () => {
     expect(told(epochs(9, "conv2 (2 of 3)"))).toEqual(["tuning above conv2 (2 of 3): epoch 1 of 9"]);
     expect(told(epochs(9, "fc1 (3 of 3)"))).toEqual(["tuning above fc1 (3 of 3): epoch 1 of 9"]);
     now = 9999;
-    expect(told(epochs(9, "fc1 (3 of 3)"))).toEqual([]);
-    now = 60_000;
-    expect(told(["reading images", ...epochs(9, "fc1 (3 of 3)").slice(0, 3)])).toEqual([
-      "tuning above fc1 (3 of 3): epoch 2 of 9",
-    ]);
+    expect(told(["scoring", ...epochs(9, "fc1 (3 of 3)")])).toEqual([]);
+    now = 10_000;
+    expect(told(["scoring", "scoring", ...epochs(9, "fc1 (3 of 3)")])).toEqual(["scoring"]);
+  });
+
+  test("a line says how far the phase is, what is being worked on, and how long it will take", () => {
+    const line = (done: number, left: number | null, note?: string) =>
+      logLine({ phase: "factoring", done, total: 12, ...(note && { note }) }, left);
+    expect(line(0, null)).toBe("factoring...");
+    expect(line(0, null, "conv1")).toBe("factoring... (conv1)");
+    expect(line(3, 20.4, "conv3")).toBe("factoring 3/12, 20 s left (conv3)");
+    expect(logLine({ phase: "reading", done: 4, total: 0 }, null)).toBe("reading...");
   });
 
   test("so it is where standard error is no terminal", () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
-    const { onProgress } = openProgress("tuning");
-    for (let epoch = 1; epoch <= 20; epoch++) {
-      onProgress({ phase: `epoch ${epoch} of 20`, done: 0, total: 1 });
+    const { onProgress } = openProgress("compressing");
+    for (let done = 0; done < 20; done++) {
+      onProgress({ phase: "harms", done, total: 20, note: `conv${done}` });
       vi.advanceTimersByTime(1000);
     }
-    expect(write.mock.calls.map(([text]) => text)).toEqual([1, 6, 11, 16].map((epoch) => `epoch ${epoch} of 20...\n`));
+    onProgress({ phase: "search", done: 0, total: 3 });
+    expect(write.mock.calls.map(([text]) => text)).toEqual([
+      "harms... (conv0)\n",
+      "harms 5/20, 15 s left (conv5)\n",
+      "harms 10/20, 10 s left (conv10)\n",
+      "harms 15/20, 5 s left (conv15)\n",
+      "search...\n",
+    ]);
   });
 });

@@ -7,7 +7,7 @@ import { LowrankError } from "../../src/errors.ts";
 import { int, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { floatTensor } from "../../src/graph/tensor.ts";
-import { matrix } from "../../src/linalg/matrix.ts";
+import { type Matrix, matrix } from "../../src/linalg/matrix.ts";
 import { withLinalg } from "../../src/linalg/products.ts";
 import { covariance } from "../../src/metric/covariance.ts";
 import { covarianceDistance } from "../../src/metric/distance.ts";
@@ -64,12 +64,12 @@ test("patches as under covariance; G shrunk towards the identity, its trace kept
     const mean = G.reduce((sum, value, i) => (i % (CLASSES + 1) === 0 ? sum + value / CLASSES : sum), 0);
     const rho = CLASSES / (CLASSES + 10 * 40 * IMAGES);
     const shrunk = G.map((value, i) => (1 - rho) * value + (i % (CLASSES + 1) === 0 ? rho * mean : 0));
-    expect(Math.max(...shrunk.map((value, i) => Math.abs(value - metric.outputs!.data[i]!)))).toBeLessThan(
+    expect(Math.max(...shrunk.map((value, i) => Math.abs(value - (metric.outputs as Matrix).data[i]!)))).toBeLessThan(
       1e-12 * mean,
     );
     // Fewer images, more of the identity.
     const few = await kfac(la, layer, statistics, { ...gradients, count: 4 });
-    expect(few.outputs!.data[1]! / G[1]!).toBeCloseTo(40 / 56, 12);
+    expect((few.outputs as Matrix).data[1]! / G[1]!).toBeCloseTo(40 / 56, 12);
   });
 });
 
@@ -87,19 +87,19 @@ test("half the squared distance is the divergence of the answers", async () => {
   const answers = async (of: Model) => (await runOnce(of, { x: inputs })).p!.data as Float32Array;
   const [p, q] = [await answers(source), await answers(linear(other, moved as Float32Array<ArrayBuffer>))];
   const divergence = p.reduce((sum, value, i) => sum + value * Math.log(value / q[i]!), 0) / IMAGES;
-  const distance = await covarianceDistance(other, own, metric.patches!, metric.outputs);
+  const distance = await covarianceDistance(other, own, metric.patches!, metric.outputs as Matrix);
   expect(divergence).toBeGreaterThan(1e-4);
   expect(Math.abs(distance ** 2 / 2 / divergence - 1)).toBeLessThan(0.03);
 });
 
 test("without output gradients it says why", async () => {
   const [statistics] = await measured();
-  const gradients = { alpha: null, outputs: null, count: 0, blocked: "no gradient of Hardmax" };
+  const gradients = { alpha: null, outputs: null, diagonal: null, count: 0, blocked: "no gradient of Hardmax" };
   const of = () => withLinalg({}, (la) => kfac(la, layer, statistics, gradients));
   await expect(of()).rejects.toThrow(LowrankError);
   await expect(of()).rejects.toThrow("layer: no gradient of Hardmax");
   // A layer that nothing flows back to: G = I.
   const still = { ...gradients, outputs: matrix(CLASSES, CLASSES), count: 1e9, blocked: null };
   const metric = await withLinalg({}, (la) => kfac(la, layer, statistics, still));
-  expect(metric.outputs!.data[0]).toBeGreaterThan(0);
+  expect((metric.outputs as Matrix).data[0]).toBeGreaterThan(0);
 });

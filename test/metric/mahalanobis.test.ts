@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { type Layer, weightMatrix } from "../../src/analyze/layers.ts";
 import { LowrankError } from "../../src/errors.ts";
-import { matrix } from "../../src/linalg/matrix.ts";
+import { type Matrix, matrix } from "../../src/linalg/matrix.ts";
 import { withLinalg } from "../../src/linalg/products.ts";
 import { random } from "../../src/linalg/random.ts";
 import type { LayerGradients } from "../../src/metric/gradients.ts";
@@ -19,12 +19,20 @@ const positive = (count: number, seed: number, low = 0.1) => {
 
 const layer = layersOf(convModel({ F: 12, C: 8, kernel: [3, 2] }), [8, 11, 9])[0]!;
 
-const gradients = (alpha: Float32Array): LayerGradients => ({ alpha, outputs: null, count: 10, blocked: null });
+const gradients = (alpha: Float32Array): LayerGradients => ({
+  alpha,
+  outputs: null,
+  diagonal: null,
+  count: 10,
+  blocked: null,
+});
 
 const made = (of: Layer, alpha: Float32Array): Promise<Metric> =>
   withLinalg({}, (la) => mahalanobis(la, of, gradients(alpha)));
 
-const diagonalOf = ({ rows, cols, data }: { rows: number; cols: number; data: Float64Array }) => {
+const diagonalOf = (gram: Matrix | Float64Array) => {
+  if (gram instanceof Float64Array) return gram;
+  const { rows, cols, data } = gram;
   expect(rows).toBe(cols);
   const off = data.filter((_, i) => i % (rows + 1) !== 0);
   expect(off.every((value) => value === 0)).toBe(true);
@@ -105,7 +113,13 @@ test("past 4,096 numbers a patch the diagonal is not written out", async () => {
 test("without alpha it says why", async () => {
   const of = (statistics: LayerGradients) =>
     withLinalg({}, (la) => mahalanobis(la, layersOf(goldenNet(), [3, 8, 8])[0]!, statistics));
-  const nothing: LayerGradients = { alpha: null, outputs: null, count: 0, blocked: "no gradient of Hardmax" };
+  const nothing: LayerGradients = {
+    alpha: null,
+    outputs: null,
+    diagonal: null,
+    count: 0,
+    blocked: "no gradient of Hardmax",
+  };
   await expect(of(nothing)).rejects.toThrow(LowrankError);
   await expect(of(nothing)).rejects.toThrow("l1: no gradient of Hardmax");
 });

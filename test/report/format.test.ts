@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { bytes, count, digits, plainInk, printable, shortName, wrap } from "../../src/report/format.ts";
+import {
+  bytes,
+  count,
+  digits,
+  duration,
+  plainInk,
+  printable,
+  shortName,
+  timeSpent,
+  wrap,
+} from "../../src/report/format.ts";
 import { table } from "../../src/report/table.ts";
 
 describe("numbers", () => {
@@ -25,6 +35,18 @@ describe("numbers", () => {
     expect(bytes(999)).toBe("999 B");
     expect(bytes(15_312_345)).toBe("15.3 MB");
     expect(bytes(2_000_000_000)).toBe("2.00 GB");
+  });
+});
+
+describe("time", () => {
+  test("is told in two units at most", () => {
+    const spans = [0.314, 6.04, 61.3, 119.4, 251.9, 3599, 7199.6, 7500].map(duration);
+    expect(spans).toEqual(["0.31 s", "6 s", "61 s", "119 s", "4 min 12 s", "59 min 59 s", "2 h 0 min", "2 h 5 min"]);
+  });
+
+  test("names the phases that took a fiftieth of it", () => {
+    expect(timeSpent(100, { reading: 1, harms: 20, search: 79 })).toBe("100 s: harms 20 s, search 79 s");
+    expect(timeSpent(0.001, { reading: 0.001 })).toBe("0.001 s");
   });
 });
 

@@ -50,6 +50,24 @@ const report: CompressReport = {
   bytes: { before: 200_000, after: 80_000 },
   latency: { before_ms: 2, after_ms: 1, speedup: 2, ci95: [1.9, 2.1], batch: 1, threads: 2, decided: true },
   accuracy: { before: 0.9, after: 0.89, drop: 1, ci95: [0.2, 1.8] },
+  answers: {
+    ...{
+      kind: "classes",
+      outputs: ["logits"],
+      score: 0.97,
+      before: null,
+      after: null,
+      drop: 3,
+      ci95: [2, 5],
+      custom: false,
+    },
+    heads: [
+      {
+        ...{ kind: "classes", outputs: ["logits"], description: "scores of 10 classes" },
+        ...{ share: 0.97, ci95: [0.95, 0.98], count: 64, lost: null, added: null },
+      },
+    ],
+  },
   ...{ agreement: 0.97, agreement_ci95: [0.95, 0.98], output_error: 0.1 },
   promise: {
     goals: { macs: null, params: null, speed: null, max_drop: 1.5 },
@@ -75,6 +93,7 @@ const report: CompressReport = {
     layer("grouped"),
   ],
   notes: [`a note with ${EVIL}`],
+  ...{ seconds: { factoring: 3, harms: 97 }, seconds_total: 100 },
 };
 
 const details: CompressDetails = {
@@ -243,7 +262,13 @@ test("answers that changed: how many of each kind, and pictures with the truth w
 
 test("tells how to repeat it: command, seed, version, machine and the plan", () => {
   const section = html.slice(html.indexOf('<section id="repeat">'), html.indexOf('<section id="notes">'));
-  for (const text of ["<dd>7</dd>", "<dd>1.2.3</dd>", "<dd>a machine</dd>", "<dd>2</dd>"])
+  for (const text of [
+    "<dd>7</dd>",
+    "<dd>1.2.3</dd>",
+    "<dd>a machine</dd>",
+    "<dd>100 s: factoring 3 s, harms 97 s</dd>",
+    "<dd>2</dd>",
+  ])
     expect(section).toContain(text);
   expect(section).toContain(`<pre><code>${formatPlan(plan)}</code></pre>`);
 });
