@@ -2,6 +2,7 @@
 
 import { resizePixels } from "#platform";
 import { LowrankError } from "../errors.ts";
+import { digest } from "../memo.ts";
 import type { NdArray } from "../runtime/ndarray.ts";
 
 /** Of an image: grey, RGB, or RGB with transparency (255 where there is none). */
@@ -52,6 +53,18 @@ export interface NamedArrays {
   readonly byName: ReadonlyMap<string, NdArray>;
   /** The one among them that may be images, which `load` gives: bytes, [N, H, W] or [N, H, W, C]; null where none is. */
   readonly images: string | null;
+}
+
+/** Tells arrays from others whose samples have the same numbers; empty where there are files, which have names. */
+export async function digestArrays({ arrays, labels }: Dataset): Promise<string> {
+  if (arrays === undefined) return "";
+  const bytes = ({ buffer, byteOffset, byteLength }: NdArray["data"] | Int32Array) =>
+    new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  const parts = [...arrays.byName].flatMap(([name, { type, dims, data }]) => [
+    JSON.stringify([name, type, dims]),
+    bytes(data),
+  ]);
+  return digest(labels === null ? parts : [...parts, bytes(labels)]);
 }
 
 /** Whether samples can be had as images. */

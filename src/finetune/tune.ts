@@ -5,7 +5,7 @@ import { runShapes, settleInputs } from "../analyze/batch.ts";
 import { freeInputs, imageInput, type ModelInput, type ModelInputs } from "../analyze/input.ts";
 import { type Augmentation, keptDataset } from "../data/augment.ts";
 import { batches, sample, split } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
+import { type Dataset, digestArrays } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
@@ -303,6 +303,7 @@ export async function fingerprintOf(
   return digest([
     await digestModel(model),
     ...(teacher ? [await digestModel(teacher)] : []),
+    await digestArrays(data),
     JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
   ]);
 }

@@ -1,5 +1,6 @@
 // The search for the plan that keeps the goals: harms and times of candidates, and the promise put to whole networks.
 
+import { digestArrays } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
 import { random, shuffle } from "../linalg/random.ts";
 import type { VersusFirst } from "../measure/accuracy.ts";
@@ -34,7 +35,12 @@ async function fingerprintOf({ prepared, images, answers, settings }: Work): Pro
   const given = [...how, work?.version];
   const { data, fitted, choice } = images;
   const used = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
-  return digest([await digestModel(prepared.original), JSON.stringify([given, answers?.heads, fitted.length, used])]);
+  const arrays = data === null ? "" : await digestArrays(data);
+  return digest([
+    await digestModel(prepared.original),
+    arrays,
+    JSON.stringify([given, answers?.heads, fitted.length, used]),
+  ]);
 }
 
 /** Images that a network is judged by at least; from there on it is left as soon as the drop is clearly on one side of the promise. */

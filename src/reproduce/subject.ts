@@ -8,7 +8,7 @@ import type { ModelInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
 import { sample, split } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
+import { type Dataset, digestArrays } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import { weightsToTrain } from "../finetune/finetune.ts";
@@ -145,5 +145,5 @@ async function fingerprintOf(
   const images = Object.values(parts).map((indices) =>
     Array.from(indices, (i) => [dataset.name(i), dataset.labels?.[i]]),
   );
-  return digest([await digestModel(model), JSON.stringify([images, settings])]);
+  return digest([await digestModel(model), await digestArrays(dataset), JSON.stringify([images, settings])]);
 }

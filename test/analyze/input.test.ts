@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { calibrationOf } from "../../src/analyze/calibration.ts";
 import { feedShapes, resolveInputs } from "../../src/analyze/input.ts";
 import { batches } from "../../src/data/batches.ts";
-import { type Dataset, datasetFromArrays, datasetFromInputs } from "../../src/data/dataset.ts";
+import { type Dataset, datasetFromArrays, datasetFromInputs, digestArrays } from "../../src/data/dataset.ts";
 import { datasetFromNumpy } from "../../src/data/npy.ts";
 import { model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Dim, ElementType, Model } from "../../src/graph/model.ts";
@@ -134,6 +134,13 @@ describe("images", () => {
     const both = taking(["a", "float32", ["N", 3, 2, 2]], ["b", "float32", ["N", 7]]);
     expect(() => resolveInputs(both, {}, photos)).toThrow("input b [N,7] is not an image: give an .npz");
   });
+});
+
+test("arrays of other numbers are other data, though their samples are called the same", async () => {
+  const of = (value: number, labels: readonly number[] | null = null) =>
+    digestArrays(datasetFromInputs({ a: float32([2, 1], Float32Array.of(0, value)) }, labels));
+  const all = await Promise.all([of(1), of(2), of(1, [0, 1]), of(1, [0, 2])]);
+  expect([new Set(all).size, await of(1)]).toEqual([4, all[0]]);
 });
 
 test("a calibration of whole inputs, or of a fixed batch, is exact", () => {
