@@ -108,7 +108,15 @@ test("compress: what was gained, what it cost, and every layer", () => {
 
 test("compress: no images, no difference in speed", () => {
   const latency = { ...report.latency, speedup: 1.004, ci95: [0.981, 1.022] as const, decided: false, threads: null };
-  const without = { ...report, latency, accuracy: null, agreement: null, agreement_ci95: null, output_error: null };
+  const without = {
+    ...report,
+    latency,
+    accuracy: null,
+    answers: null,
+    agreement: null,
+    agreement_ci95: null,
+    output_error: null,
+  };
   const text = compressText({ ...without, layers: [], notes: [] });
   expect(text).toMatchInlineSnapshot(`
     "model.onnx -> small.onnx

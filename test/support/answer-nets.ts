@@ -179,7 +179,7 @@ export function suppressed(): Model {
     net.concat([net.add("Sub", [centre, half]), net.add("Add", [centre, half])], 1),
     [0, 2, 1],
   );
-  const most = net.shape("most", [40]);
+  const most = net.shape("most", [CELLS]);
   const limits = [0.45, 0.25].map((limit, i) => net.constant(floatTensor(`limit${i}`, [1], Float32Array.of(limit))));
   const selected = net.add("NonMaxSuppression", [boxes, scores, most, ...limits]);
   const column = (name: string, i: number) =>
