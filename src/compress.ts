@@ -10,10 +10,11 @@ import { LowrankError } from "./errors.ts";
 import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
 import { withLinalg } from "./linalg/products.ts";
+import type { LayerTime } from "./measure/layers.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodedSize } from "./onnx/digest.ts";
-import { dropOf, understand } from "./pipeline/answers.ts";
-import { carryOut, type Outcome, type Work } from "./pipeline/carry-out.ts";
+import { dropOf, telling, understand } from "./pipeline/answers.ts";
+import { carryOut, type Outcome, replacedTimes, type Work } from "./pipeline/carry-out.ts";
 import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, type Images } from "./pipeline/images.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
@@ -49,8 +50,9 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   const settings = { ...asked, control: { ...asked.control, onProgress } };
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = await prepare(original, settings.preprocess, settings.data ?? undefined, settings.session);
-  const images = await chooseImages(prepared, settings);
-  const recognised = await understand(prepared, images, settings);
+  const drawn = await chooseImages(prepared, settings);
+  const recognised = await understand(prepared, drawn, settings);
+  const images = await telling(prepared, drawn, recognised?.answers ?? null, settings);
   return withLinalg(settings.session, async (la) => {
     const given = settings.plan === null ? undefined : await readPlan(la, settings.plan, prepared.layers);
     const answers = recognised?.answers ?? null;
@@ -60,8 +62,9 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
     const searched =
       given === undefined ? await search(work).catch((error) => outOfTime(error, settings.missed)) : null;
     const outcome = searched?.outcome ?? (await carryOut(work, given!));
+    const layerTimes = await replacedTimes(work, outcome);
     const details = await detailsOf(work, outcome, searched);
-    const report = reportOf(work, outcome, searched, { source, recognised, spent: spent() });
+    const report = reportOf(work, outcome, searched, { source, recognised, layerTimes, spent: spent() });
     return { model: outcome.written.model, plan: outcome.plan, report, details };
   });
 }
@@ -95,6 +98,7 @@ function rescorer(base: Base): Work["score"] {
 interface Found {
   readonly source: Model | Uint8Array;
   readonly recognised: Recognised | null;
+  readonly layerTimes: ReadonlyMap<string, LayerTime>;
   readonly spent: Spent;
 }
 
@@ -102,7 +106,7 @@ function reportOf(
   { prepared, images, scored, settings }: Work,
   outcome: Outcome,
   searched: Searched | null,
-  { source, recognised, spent }: Found,
+  { source, recognised, layerTimes, spent }: Found,
 ): CompressReport {
   const { built, written, measured, plan } = outcome;
   const { inputs } = prepared;
@@ -121,6 +125,7 @@ function reportOf(
     search: searched,
     goals: settings.goals,
     ...measured,
+    layerTimes,
     drop: measured.compared === null ? null : dropOf(measured.compared),
     images: {
       calibration: images.calibration?.count ?? 0,

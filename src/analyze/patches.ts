@@ -30,12 +30,55 @@ export function patchSize({ channels, geometry }: Reader): number {
  * For each image of a batch the positions to read, `perImage` of `positions` without repetition (all of them, in order,
  * where there are no more). Depends on the seed and the image's index only, where an image has a whole number of positions.
  */
-export function samplePositions(images: Int32Array, positions: number, perImage: number, seed: number): Int32Array[] {
+export function samplePositions(
+  images: Int32Array,
+  positions: number,
+  perImage: number,
+  seed: number,
+  importance: Importance | null = null,
+): Int32Array[] {
+  const mean = importance === null ? 0 : meanOf(importance);
   return Array.from(images, (image, i) => {
     const own = startOf(i + 1, positions) - startOf(i, positions);
-    if (perImage >= own) return Int32Array.from({ length: own }, (_, p) => p);
-    return drawWithoutRepetition(random(seed * 1_000_003 + image), own, perImage);
+    const rng = random(seed * 1_000_003 + image);
+    const some = (count: number) =>
+      count >= own ? Int32Array.from({ length: own }, (_, p) => p) : drawWithoutRepetition(rng, own, count);
+    const map = importance?.get(image);
+    if (mean === 0 || map === undefined || map.length !== own) return some(perImage);
+    const plain = some(Math.ceil(perImage / 2));
+    const share = Math.min(MOST_SHARE, sumOf(map) / mean);
+    return sortedTogether(plain, drawByWeight(rng, map, Math.round(share * plain.length)));
   });
+}
+
+/** How much each position of an image matters, by the image's index; images that are not there are like all others. */
+export type Importance = ReadonlyMap<number, Float32Array>;
+
+/** An image is read no more than so many times as often as it would be were all alike. */
+const MOST_SHARE = 8;
+
+const sumOf = (map: Float32Array): number => map.reduce((sum, value) => sum + value, 0);
+
+const meanOf = (importance: Importance): number =>
+  [...importance.values()].reduce((sum, map) => sum + sumOf(map), 0) / Math.max(1, importance.size);
+
+/** So many positions, each as often as its share of the weight (systematic sampling, Madow 1949). */
+function drawByWeight(rng: Rng, weights: Float32Array, count: number): Int32Array {
+  const step = sumOf(weights) / count;
+  const out = new Int32Array(count);
+  let [next, sum, taken] = [rng() * step, 0, 0];
+  for (let p = 0; p < weights.length && taken < count; p++) {
+    sum += weights[p]!;
+    for (; taken < count && next < sum; next += step) out[taken++] = p;
+  }
+  return out.subarray(0, taken);
+}
+
+function sortedTogether(a: Int32Array, b: Int32Array): Int32Array {
+  const all = new Int32Array(a.length + b.length);
+  all.set(a);
+  all.set(b, a.length);
+  return all.sort();
 }
 
 /** The first position of an image of a batch, of which each has so many. */

@@ -12,7 +12,7 @@ import { type SessionOptions, withSession } from "../runtime/session.ts";
 import type { Calibration } from "./calibration.ts";
 import { imagesOf, type Layer } from "./layers.ts";
 import { addRows, covarianceOf, emptyMoments, type Moments } from "./moments.ts";
-import { patchSize, readOutputs, readPatches, samplePositions } from "./patches.ts";
+import { type Importance, patchSize, readOutputs, readPatches, samplePositions } from "./patches.ts";
 
 export interface LayerStatistics {
   /** Covariance of the layer's input patches, CXY x CXY; null where it was not asked for. */
@@ -30,6 +30,8 @@ export interface LayerStatistics {
 export interface StatisticsOptions {
   readonly session: SessionOptions;
   readonly seed: number;
+  /** Where the answers mind errors of a layer's outputs, by its name: such positions are read more often. By default all alike. */
+  readonly importance?: ReadonlyMap<string, Importance | null>;
   /** Whether a layer's whole patch covariance is wanted, or only that of its outputs. */
   readonly wantsPatches: (layer: Layer) => boolean;
 }
@@ -88,7 +90,7 @@ export async function collectStatistics(
     for await (const { feeds, indices } of calibration.batches()) {
       checkInterrupted(control);
       const at = { ...(await session.run(feeds)), ...feeds };
-      for (const sum of sums) await addBatch(la, sum, at, indices, calibration.count, options.seed);
+      for (const sum of sums) await addBatch(la, sum, at, indices, calibration.count, options);
       done += indices.length;
       control.onProgress?.({ phase: "statistics", done, total: calibration.count });
     }
@@ -98,11 +100,24 @@ export async function collectStatistics(
 
 type Activations = Readonly<Record<string, Parameters<typeof readPatches>[0]>>;
 
-async function addBatch(la: Linalg, sum: Sums, at: Activations, images: Int32Array, count: number, seed: number) {
+async function addBatch(
+  la: Linalg,
+  sum: Sums,
+  at: Activations,
+  images: Int32Array,
+  count: number,
+  { seed, importance }: StatisticsOptions,
+) {
   const { layer } = sum;
   const reader = readerOf(layer);
   const perImage = Math.ceil(sampleTarget(patchSize(reader)) / count);
-  const positions = samplePositions(images, layer.positions, perImage, seedFor(seed, layer.name));
+  const positions = samplePositions(
+    images,
+    layer.positions,
+    perImage,
+    seedFor(seed, layer.name),
+    importance?.get(layer.name) ?? null,
+  );
   const patches = readPatches(at[layer.input]!, reader, positions);
   for (let start = 0; start < patches.data.length; start += patches.cols) {
     for (let i = 0; i < patches.cols; i++) {

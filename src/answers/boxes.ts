@@ -2,7 +2,6 @@
 // share of the box, weighed by its score: boxes that nobody is shown do not matter. Score: objects found again.
 
 import {
-  type AnchorReader,
   anchorReader,
   type Box,
   boxOf,
@@ -31,6 +30,9 @@ export const boxes: Kind<BoxesHead> = {
       const least = LEVELS[0]!;
       return kept(detectionsOf(head, reference, least), detectionsOf(head, other, least));
     }),
+  content(head, sample) {
+    return detectionsOf(head, sample, LEAST_SCORE).reduce((sum, { score }) => sum + score, 0);
+  },
   describe: (head) => {
     const count = head.anchors?.classes;
     const what = head.list === null ? "boxes and scores of every anchor" : "found boxes";
@@ -64,31 +66,20 @@ const MOST_MOVED = 4;
 
 function anchorDivergence(layout: AnchorLayout, reference: Sample, other: Sample): number {
   const [a, b] = [anchorReader(layout, reference), anchorReader(layout, other)];
+  const K = Math.max(1, layout.classes);
+  const [p, q] = [new Float64Array(K), new Float64Array(K)];
   let sum = 0;
   for (let i = 0; i < a.count; i++) {
-    const score = forEachClass(layout, a, i, (p, k) => {
-      const q = b.probability(i, k);
-      if (p > LEAST_PROBABILITY || !(q <= LEAST_PROBABILITY)) sum += binaryKl(p, q);
-    });
+    a.fill(i, p);
+    b.fill(i, q);
+    let score = 0;
+    for (let k = 0; k < K; k++) {
+      if (p[k]! > LEAST_PROBABILITY || !(q[k]! <= LEAST_PROBABILITY)) sum += binaryKl(p[k]!, q[k]!);
+      if (p[k]! > score) score = p[k]!;
+    }
     if (score > LEAST_SCORE) sum += score * Math.min(MOST_MOVED, moved(layout, a.box(i), b.box(i)));
   }
   return sum;
-}
-
-/** Visits the probability of each class that counts; the largest of them. */
-function forEachClass(
-  { classes }: AnchorLayout,
-  read: AnchorReader,
-  anchor: number,
-  visit: (p: number, k: number) => void,
-): number {
-  let most = 0;
-  for (let k = 0; k < Math.max(1, classes); k++) {
-    const p = classes === 0 ? read.best(anchor)[1] : read.probability(anchor, k);
-    visit(p, k);
-    most = Math.max(most, p);
-  }
-  return most;
 }
 
 /** Squared shift of the centre and change of the sizes, each as a share of the box's sizes. */
@@ -114,8 +105,11 @@ function anchorCurvature(layout: AnchorLayout, reference: Sample, random: () => 
   const out = Object.fromEntries(names.map((name) => [name, new Float32Array(reference[name]!.data.length)]));
   const scores = scoreDraws(layout, reference, random, out[layout.scores.value]!);
   const where = stridesOf(reference[layout.boxes.value]!, layout.boxes.anchors);
+  const p = new Float64Array(Math.max(1, layout.classes));
   for (let a = 0; a < read.count; a++) {
-    const score = forEachClass(layout, read, a, (p, k) => scores(a, p, k));
+    read.fill(a, p);
+    for (const [k, one] of p.entries()) scores(a, one, k);
+    const score = Math.max(...p);
     if (score <= LEAST_SCORE) continue;
     const v = boxDraw(layout, read.box(a), Math.sqrt(2 * score), random);
     for (const [i, value] of v.entries()) out[layout.boxes.value]![a * where.anchor + i * where.column]! += value;

@@ -78,8 +78,8 @@ export interface AnchorReader {
   readonly count: number;
   /** The four numbers of an anchor's box as they are. */
   box(anchor: number): Box;
-  /** Probability of a class, without the background. */
-  probability(anchor: number, k: number): number;
+  /** Writes the probabilities of an anchor's classes, 0 for the background; of a head without classes the objectness alone. */
+  fill(anchor: number, into: Float64Array): void;
   /** The most probable class but the background, and its probability. */
   best(anchor: number): readonly [number, number];
 }
@@ -115,7 +115,13 @@ export function anchorReader(layout: AnchorLayout, sample: Sample): AnchorReader
   return {
     count: where.count,
     box: (a) => [0, 1, 2, 3].map((i) => boxes.data[a * where.anchor + i * where.column]!) as unknown as Box,
-    probability: (a, k) => (k === background ? 0 : (whole(a) * value(raw(a, from + k))) / total(a)),
+    fill(a, into) {
+      if (classes === 0) into[0] = whole(a);
+      const scale = whole(a) / total(a);
+      for (let k = 0, at = a * of.anchor + from * of.column; k < classes; k++, at += of.column) {
+        into[k] = k === background ? 0 : scale * value(data[at]!);
+      }
+    },
     best(a) {
       let [best, most] = [0, Number.NEGATIVE_INFINITY];
       for (let k = 0; k < classes; k++) {

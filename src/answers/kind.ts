@@ -31,6 +31,8 @@ export interface Kind<H extends Head> {
    */
   curvature(head: H, reference: Sample, random: () => number): Readonly<Record<string, Float32Array>>;
   scorer(head: H): Scorer;
+  /** How much there is to lose, where inputs may have nothing at all; kinds without it have one answer to every input. */
+  content?(head: H, sample: Sample): number;
   /** The head in a few words: "1,000 class scores". */
   describe(head: H): string;
 }

@@ -28,6 +28,11 @@ export const mask: Kind<MaskHead> = {
     return { [name]: v };
   },
   scorer: (head) => eachScored((reference, other) => kept(head, reference, other)),
+  content({ values: [name], form }, sample) {
+    let sum = 0;
+    for (const value of sample[name!]!.data) sum += form === "logits" ? sigmoid(value) : value;
+    return sum;
+  },
   describe: ({ form }) => (form === "logits" ? "a mask, as logits" : "a mask, yes or no a pixel"),
 };
 

@@ -31,6 +31,7 @@ export const text: Kind<TextHead> = {
       if (a.length + b.length === 0) return { kept: 0, of: 0 };
       return { kept: Number(a.join() === b.join()), of: 1 };
     }),
+  content: (head, sample) => lettersOf(head, sample[head.outputs[0]!]!).length,
   describe: ({ classes, blank }) => `text of ${classes.toLocaleString("en")} letters (CTC, blank ${blank})`,
 };
 

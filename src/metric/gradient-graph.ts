@@ -52,6 +52,8 @@ export interface GradientGraph {
   readonly sent: readonly Sent[];
   /** The output that holds what is wanted of each layer, by the layer's name. */
   readonly wanted: ReadonlyMap<string, string>;
+  /** The output that holds how much each position of each image matters, by the layer's name; empty where that is not wanted. */
+  readonly maps: ReadonlyMap<string, string>;
   /** Why nothing can be had of a layer, by its name. */
   readonly blocked: ReadonlyMap<string, string>;
 }
@@ -63,6 +65,7 @@ export function gradientGraph(
   inputs: BatchInputs,
   wanted: Wanted,
   answers: Answers,
+  map?: Wanted,
 ): GradientGraph {
   const { images } = inputs;
   const scored = inNewerOpset(answeringModel(source, answers));
@@ -71,16 +74,22 @@ export function gradientGraph(
   const { model, loss, sent } = withVectors(scored, shapes);
   const blocked = blockedLayers(model, loss, sent, layers, shapes, inputs);
   const open = layers.filter(({ name }) => !blocked.has(name));
-  if (open.length === 0) return { model, images, sent, wanted: new Map(), blocked };
+  if (open.length === 0) return { model, images, sent, wanted: new Map(), maps: new Map(), blocked };
   const back = gradient(model, loss, [...new Set(open.map(({ output }) => output))], given);
   const e = createEmitter(back.model.graph, back.model.opsets.get("") ?? 1);
   const shapeOf = (name: string) => shapes.get(name)!.shape as readonly number[];
   const made = open.map((layer) => {
     const x = { name: layer.input, shape: shapeOf(layer.input) };
     const g = { name: back.names.get(layer.output)!, shape: shapeOf(layer.output) };
-    return [layer.name, wanted(e, { layer, images, x, g })] as const;
+    const batch = { layer, images, x, g };
+    return { name: layer.name, wanted: wanted(e, batch), map: map?.(e, batch) };
   });
-  return { model: finished(back.model, e, inputs, made), images, sent, wanted: new Map(made), blocked };
+  const names = made.flatMap((one) => [one.wanted, ...(one.map === undefined ? [] : [one.map])]);
+  return {
+    ...{ model: finished(back.model, e, inputs, names), images, sent, blocked },
+    wanted: new Map(made.map((one) => [one.name, one.wanted])),
+    maps: new Map(made.flatMap((one) => (one.map === undefined ? [] : [[one.name, one.map] as const]))),
+  };
 }
 
 const shapesOf = ({ infos }: BatchInputs) => Object.fromEntries(infos.map(({ name, shape }) => [name, shape] as const));
@@ -162,12 +171,7 @@ function blockedOutputs(model: Model, loss: string, outputs: readonly string[], 
 }
 
 /** The model with nothing but what is wanted as outputs, and its sizes fixed. */
-function finished(
-  model: Model,
-  e: Emitter,
-  { infos }: BatchInputs,
-  made: readonly (readonly [string, string])[],
-): Model {
+function finished(model: Model, e: Emitter, { infos }: BatchInputs, made: readonly string[]): Model {
   const { graph } = model;
   const constants = e.constants.map((tensor) => [tensor.name, tensor] as const);
   return {
@@ -177,7 +181,7 @@ function finished(
       nodes: [...graph.nodes, ...e.nodes],
       initializers: new Map([...graph.initializers, ...constants]),
       inputs: graph.inputs.map((info) => infos.find(({ name }) => name === info.name) ?? info),
-      outputs: made.map(([, name]) => valueInfo(name, null, null)),
+      outputs: made.map((name) => valueInfo(name, null, null)),
       values: new Map(),
     }),
   };

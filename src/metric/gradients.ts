@@ -5,6 +5,7 @@
 
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer, LayerOp } from "../analyze/layers.ts";
+import type { Importance } from "../analyze/patches.ts";
 import { LARGE_SIDE } from "../analyze/statistics.ts";
 import { classScores } from "../answers/class-scores.ts";
 import type { Answers } from "../answers/head.ts";
@@ -30,6 +31,8 @@ export interface LayerGradients {
   readonly diagonal: Float64Array | null;
   /** Images times labels or draws. */
   readonly count: number;
+  /** Where the answers mind an error of the layer's output; null where that is the same everywhere, or was not asked for. */
+  readonly importance: Importance | null;
   /** Why there is neither; null where there is. */
   readonly blocked: string | null;
 }
@@ -76,11 +79,16 @@ export async function gradientStatistics(
     bytes: ofWeights ? weightBytes : outputBytes,
     session,
   };
-  const { blocked, count } = await streamGradients(model, layers, calibration, streaming, control);
+  const maps = new Map<string, Map<number, Float32Array>>();
+  const mapping = !ofWeights && isLocal(answers) && mapsFit(layers, calibration.count);
+  const mapped = mapping ? { ...streaming, maps: { wanted: squaresByPosition, take: takeMaps(maps) } } : streaming;
+  const { blocked, count } = await streamGradients(model, layers, calibration, mapped, control);
   return new Map(
     layers.map((layer) => {
       const reason = blocked.get(layer.name) ?? null;
-      const nothing: LayerGradients = { alpha: null, outputs: null, diagonal: null, count: 0, blocked: reason };
+      const importance = maps.get(layer.name) ?? null;
+      const base = { alpha: null, outputs: null, diagonal: null, count: 0, importance, blocked: reason };
+      const nothing: LayerGradients = base;
       if (reason !== null) return [layer.name, nothing];
       const sum = sums.get(layer.name)!;
       if (sum instanceof Float32Array) return [layer.name, { ...nothing, alpha: rooted(sum), count }];
@@ -91,6 +99,39 @@ export async function gradientStatistics(
     }),
   );
 }
+
+/** Kinds whose answers stand somewhere in the image, so that places differ in what an error there costs. */
+const LOCAL = new Set(["boxes", "mask", "class-map", "text"]);
+
+const isLocal = ({ heads }: Answers): boolean => heads.some(({ kind }) => LOCAL.has(kind));
+
+/** Bytes that all maps of importance take at most; without them all positions count alike. */
+const MAP_BYTES = 256 * 2 ** 20;
+
+function mapsFit(layers: readonly Layer[], images: number): boolean {
+  return 4 * images * layers.reduce((sum, { positions }) => sum + positions, 0) <= MAP_BYTES;
+}
+
+/** Squares of the gradient at each position, summed over channels: [images, positions]. */
+const squaresByPosition: Wanted = (e, { layer: { op, shape, positions }, images, g }) => {
+  const dims = op === "Conv" ? [images, shape.F, positions] : [images, positions, shape.F];
+  const rows = reshape(e, g.name, dims);
+  return reduceSum(e, mul(e, rows, rows), [op === "Conv" ? 1 : 2]);
+};
+
+/** Adds up draws, image by image. */
+const takeMaps =
+  (maps: Map<string, Map<number, Float32Array>>): NonNullable<Streaming["maps"]>["take"] =>
+  ({ name, positions }, images, { data }) => {
+    const own = maps.get(name) ?? new Map<number, Float32Array>();
+    maps.set(name, own);
+    for (const [i, image] of images.entries()) {
+      const part = (data as Float32Array).subarray(i * positions, (i + 1) * positions);
+      const sum = own.get(image);
+      if (sum === undefined) own.set(image, part.slice());
+      else for (let p = 0; p < positions; p++) sum[p]! += part[p]!;
+    }
+  };
 
 function addTo(
   sums: Map<string, Float32Array | Float64Array>,

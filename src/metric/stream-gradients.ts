@@ -24,6 +24,11 @@ export interface Streaming {
   /** What is made of each layer in each batch, and what is done with it. */
   readonly wanted: Wanted;
   readonly take: (layer: Layer, value: NdArray) => void;
+  /** How much each position of a layer's output matters, [images, positions], and what is done with it for each draw; by default nothing. */
+  readonly maps?: {
+    readonly wanted: Wanted;
+    readonly take: (layer: Layer, images: Int32Array, value: NdArray) => void;
+  };
   /** Bytes that a layer takes, whatever the batch, and those for one image on top of its activations. */
   readonly bytes: (layer: Layer) => { readonly fixed: number; readonly perImage: number };
   readonly session: SessionOptions;
@@ -61,7 +66,14 @@ export async function streamGradients(
     for (const [at, group] of parts.entries()) {
       progress();
       const images = calibration.exact ? calibration.batch : batchSize(layers, group, calibration.batch, streaming);
-      const graph = gradientGraph(model, group, inputsOf(first, images), streaming.wanted, streaming.answers);
+      const graph = gradientGraph(
+        model,
+        group,
+        inputsOf(first, images),
+        streaming.wanted,
+        streaming.answers,
+        streaming.maps?.wanted,
+      );
       for (const [name, reason] of graph.blocked) blocked.set(name, reason);
       if (graph.wanted.size === 0) continue;
       count = 0;
@@ -111,11 +123,11 @@ function groups(layers: readonly Layer[], { bytes }: Streaming): readonly (reado
 }
 
 async function runGroup(
-  { model, images: size, sent, wanted }: GradientGraph,
+  { model, images: size, sent, wanted, maps: mapped }: GradientGraph,
   answering: Session,
   group: readonly Layer[],
   calibration: Calibration,
-  { take, session, vectors, answers }: Streaming,
+  { take, maps, session, vectors, answers }: Streaming,
   control: Control,
   progress: (images: number, vectors: number) => void,
 ): Promise<void> {
@@ -134,7 +146,10 @@ async function runGroup(
         for (let pass = 0; pass < passes; pass++) {
           checkInterrupted(control);
           const made = await running.run({ ...feeds, ...sentFeeds(sent, given, pass) });
-          for (const layer of group) if (wanted.has(layer.name)) take(layer, made[wanted.get(layer.name)!]!);
+          for (const layer of group) {
+            if (wanted.has(layer.name)) take(layer, made[wanted.get(layer.name)!]!);
+            if (mapped.has(layer.name)) maps!.take(layer, images, made[mapped.get(layer.name)!]!);
+          }
         }
         progress(images.length, images.length * passes);
       }

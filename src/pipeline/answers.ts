@@ -2,7 +2,9 @@
 // of the user's own.
 
 import { freeInputs } from "../analyze/input.ts";
-import type { Answers } from "../answers/head.ts";
+import { type Activations, run, startPassage } from "../analyze/passage.ts";
+import { type Answers, samplesOf } from "../answers/head.ts";
+import { contentOf, kindOf, outputNames, valueNames } from "../answers/kinds.ts";
 import type { Recognised } from "../answers/recognise.ts";
 import { batches } from "../data/batches.ts";
 import { feedsFor } from "../data/feeds.ts";
@@ -14,7 +16,7 @@ import { recogniseAnswers } from "../measure/recognise.ts";
 import { openSession } from "../runtime/session.ts";
 import type { Drop } from "../search/promise.ts";
 import type { Settings } from "../settings/settings.ts";
-import type { Images } from "./images.ts";
+import { type Images, withFitted } from "./images.ts";
 import type { Prepared } from "./prepare.ts";
 
 /** Null where there are no images to run. */
@@ -23,6 +25,33 @@ export async function understand(prepared: Prepared, images: Images, settings: S
   if (data === null) return null;
   const { asked, session, control } = settings;
   return recogniseAnswers(prepared.normal.model, data, prepared.inputs, fitted, asked, session, control);
+}
+
+/**
+ * The same images, those for fitting in an order whose first ones tell more: where inputs may have nothing to answer (no object, no text),
+ * every other one is of those that have the most. What looks at a few of them, sensitivities and gradients, then sees what can be lost.
+ */
+export async function telling(
+  prepared: Prepared,
+  images: Images,
+  answers: Answers | null,
+  settings: Settings,
+): Promise<Images> {
+  const { calibration, fitted, data } = images;
+  if (answers === null || calibration === null || data === null) return images;
+  if (!answers.heads.some((head) => kindOf(head).content !== undefined)) return images;
+  const content = new Map<number, number>();
+  const names = [...new Set([...valueNames(answers), ...outputNames(answers)])];
+  const visit = (values: Activations, indices: Int32Array) => {
+    for (const [i, sample] of samplesOf(values, names, indices.length).entries()) {
+      content.set(indices[i]!, contentOf(answers, sample) ?? 0);
+    }
+  };
+  await run(startPassage(calibration, settings.session), prepared.model, names, visit, settings.control);
+  const most = Array.from(fitted).sort((a, b) => (content.get(b) ?? 0) - (content.get(a) ?? 0));
+  const order = new Set<number>();
+  for (const [i, index] of fitted.entries()) order.add(most[i]!).add(index);
+  return withFitted(prepared, images, Int32Array.from(order), settings);
 }
 
 /** The original and another network on the same images. */

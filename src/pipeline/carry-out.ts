@@ -50,7 +50,6 @@ export interface Built extends Pick<LayerwiseResult, "model" | "refits" | "notes
 
 export interface Measured {
   readonly latency: readonly Latency[];
-  readonly layerTimes: ReadonlyMap<string, LayerTime>;
   /** Null without images. */
   readonly compared: Compared | null;
 }
@@ -60,12 +59,14 @@ export interface Outcome {
   readonly plan: Plan;
   readonly built: Built;
   readonly written: Reopened;
+  /** The network before its layers were put into their forms, without weights: what parts of it are told apart by. */
+  readonly structure: Model;
   readonly measured: Measured;
 }
 
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
-  const { structure, ...outcome } = await written(work, plan);
-  return { ...outcome, measured: await measure(work, plan, structure, outcome.written.model) };
+  const outcome = await written(work, plan);
+  return { ...outcome, measured: await measure(work, outcome.written.model) };
 }
 
 /** The plan's network, and what it was before it was lowered, of which the weights are let go: those that were written stay. */
@@ -106,6 +107,7 @@ export async function build({ la, prepared, images, scored, settings }: Work, pl
   const { seed, session, control } = settings;
   const refits = new Map<string, Refit>();
   const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
+  const importance = new Map(scored.map((one) => [one.layer.name, one.importance ?? null]));
   let current = model;
   let passages = images.calibration === null ? null : startPassages(images.calibration, session);
   for (const layer of layers) {
@@ -114,7 +116,17 @@ export async function build({ la, prepared, images, scored, settings }: Work, pl
     checkInterrupted(control);
     control.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
     const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const done = await approximateLayer(la, current, model, layer, factors, passages, seed, control);
+    const done = await approximateLayer(
+      la,
+      current,
+      model,
+      layer,
+      factors,
+      passages,
+      seed,
+      control,
+      importance.get(layer.name),
+    );
     [current, passages] = [done.model, done.passages];
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }
@@ -165,16 +177,23 @@ export function timingOf({ inputs }: Prepared, { use, session: { provider } }: S
   return { threads, provider, inputShapes: feedShapes(inputs, inputs.batch ?? use.batch) };
 }
 
-async function measure(work: Work, plan: Plan, structure: Model, written: Model): Promise<Measured> {
+async function measure(work: Work, written: Model): Promise<Measured> {
   const { prepared, images, settings } = work;
-  const { model, layers, normal } = prepared;
-  const timing = timingOf(prepared, settings);
   const latency = await measureLatency(prepared, written, settings);
-  const replaced = layers.filter((layer) => plan.has(layer.name));
-  const layerTimes = await timeLayers(normal.restore(model), structure, written, replaced, timing, settings.control);
   const { measured } = images;
   const compared = measured === null ? null : await compareAnswers(work, written, measured);
-  return { latency, layerTimes, compared };
+  return { latency, compared };
+}
+
+/** Each replaced layer before and after, for the report. */
+export function replacedTimes(
+  { prepared, settings }: Work,
+  { plan, structure, written }: Outcome,
+): Promise<ReadonlyMap<string, LayerTime>> {
+  const { model, layers, normal } = prepared;
+  const replaced = layers.filter((layer) => plan.has(layer.name));
+  const timing = timingOf(prepared, settings);
+  return timeLayers(normal.restore(model), structure, written.model, replaced, timing, settings.control);
 }
 
 /** The whole networks in turn. */

@@ -56,9 +56,7 @@ export type ImageSettings = Pick<
 
 /** @throws LowrankError `bad-data` where there are too few images */
 export async function chooseImages(prepared: Prepared, settings: ImageSettings): Promise<Images> {
-  const { inputs } = prepared;
-  const { seed, control } = settings;
-  const { signal } = control;
+  const { seed } = settings;
   const promised = settings.goals.maxDrop !== undefined;
   const skipped = new Map<string, string>();
   if (settings.data === null) {
@@ -80,18 +78,13 @@ export async function chooseImages(prepared: Prepared, settings: ImageSettings):
   const { tuning, notes } = await chooseTuning(prepared, data, measured, settings);
   for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
   const kept = new Set(tuning?.validation);
-  const reading = {
-    batch: batchFor(prepared),
-    onSkip: (name: string, reason: string) => skipped.set(name, reason),
-    ...(signal && { signal }),
-  };
   // What tells whether the accuracy is back is not refitted to either. Mixed, so that the first few stand for all classes.
   const fitted = shuffle(
     random(seedFor(seed, "calibration")),
     rest.filter((index) => !kept.has(index)),
   );
-  const calibration = calibrationOf(inputs, data, fitted, reading);
-  return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
+  const roles = { data, calibration: null, tuning, choice, measured, heldOut, skipped, notes };
+  return withFitted(prepared, { ...roles, fitted }, fitted, settings);
 }
 
 /** With a bound on the time: the share of it that images may take, the passes that each takes part in, and how many there are at least. */
@@ -111,6 +104,18 @@ function imagesInTime(prepared: Prepared, { goals: { maxDrop }, control: { deadl
 
 const promiseImages = ({ costs }: Prepared): number =>
   Math.min(PROMISE_IMAGES.most, Math.max(PROMISE_IMAGES.least, Math.floor(PROMISE_MACS / Math.max(1, costs.macs))));
+
+/** The same images, with these for fitting, in this order. */
+export function withFitted(
+  prepared: Prepared,
+  images: Images,
+  fitted: Int32Array,
+  { control: { signal } }: Pick<Settings, "control">,
+): Images {
+  const onSkip = (name: string, reason: string) => void images.skipped.set(name, reason);
+  const reading = { batch: batchFor(prepared), onSkip, ...(signal && { signal }) };
+  return { ...images, fitted, calibration: calibrationOf(prepared.inputs, images.data!, fitted, reading) };
+}
 
 /** Too few images to spare any: they serve all ends, and the report says so. */
 const FEW = 16;

@@ -1,6 +1,7 @@
 // One layer of a plan carried out: its factors take its place, and where there are images the last of them is solved again.
 
 import { biasVector, type Layer } from "../analyze/layers.ts";
+import type { Importance } from "../analyze/patches.ts";
 import type { Factors } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
@@ -27,6 +28,7 @@ export interface Approximated {
 /**
  * @param current the network as compressed so far; `layer` is one of its layers
  * @param reference the network whose outputs of that layer the refit aims at
+ * @param importance where errors of the layer's output matter: the refit minds them there the most
  * @param passages through `reference` and `current`; null: no refit
  */
 export async function approximateLayer(
@@ -38,10 +40,11 @@ export async function approximateLayer(
   passages: Passages | null,
   seed: number,
   control: Control,
+  importance: Importance | null = null,
 ): Promise<Approximated> {
   const biased = layer.bias !== null || passages !== null;
   const replaced = replaceLayer(current, layer, factors, biased ? biasVector(layer) : null);
   if (passages === null) return { model: replaced.model, refit: null, passages };
-  const { after, lambda, ...done } = await refit(la, reference, layer, replaced, passages, seed, control);
+  const { after, lambda, ...done } = await refit(la, reference, layer, replaced, passages, seed, control, importance);
   return { model: done.model, refit: { after, solved: lambda !== null }, passages: done.passages };
 }

@@ -9,7 +9,14 @@ import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { addMoments, addPairs, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
 import { advance, makerOf, type Passage, run, startPassage, type Visit } from "../analyze/passage.ts";
-import { patchSize, type Rows, readOutputs, readPatches, samplePositions } from "../analyze/patches.ts";
+import {
+  type Importance,
+  patchSize,
+  type Rows,
+  readOutputs,
+  readPatches,
+  samplePositions,
+} from "../analyze/patches.ts";
 import type { Model, Node } from "../graph/model.ts";
 import { floats } from "../graph/tensor.ts";
 import { columnsOf, type Matrix, rowsOf, transpose } from "../linalg/matrix.ts";
@@ -60,8 +67,10 @@ export async function refit(
   through: Passages,
   seed: number,
   control: Control,
+  importance: Importance | null = null,
 ): Promise<Refitted> {
-  const { train, validation, passages } = await gather(la, original, layer, replaced, through, seed, control);
+  const gathering = { seed, control, importance };
+  const { train, validation, passages } = await gather(la, original, layer, replaced, through, gathering);
   const start = startingPoint(replaced, layer);
   const centred = replaced.bias !== null;
   const before = await errorOf(la, validation, start);
@@ -114,8 +123,7 @@ async function gather(
   layer: Layer,
   replaced: Replaced,
   { target, current }: Passages,
-  seed: number,
-  control: Control,
+  { seed, control, importance }: { seed: number; control: Control; importance: Importance | null },
 ): Promise<{ train: readonly PairMoments[]; validation: readonly PairMoments[]; passages: Passages }> {
   const { F } = layer.shape;
   const { group } = replaced;
@@ -125,7 +133,7 @@ async function gather(
   const perImage = Math.ceil(Math.max(20_000, 10 * size) / target.calibration.count);
   const outputs: Rows[] = [];
   const chosen = (indices: Int32Array, first: number, validating: boolean) =>
-    samplePositions(indices, layer.positions, perImage, seed).map((list, i) =>
+    samplePositions(indices, layer.positions, perImage, seed, importance).map((list, i) =>
       ((first + i) % VALIDATION_EVERY === 0) === validating ? list : list.subarray(0, 0),
     );
   let ordinal = 0;

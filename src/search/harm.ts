@@ -31,7 +31,7 @@ const HOPELESS = 1e6;
  */
 const IMAGES = 384;
 const LEAST_IMAGES = 48;
-const HARM_MACS = 1e13;
+const HARM_MACS = 5e12;
 
 /** Candidates that are measured of a method's, and of a layer's where all its methods are read off together. */
 const OF_METHOD = 4;

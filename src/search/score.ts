@@ -4,6 +4,7 @@
 
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import type { Importance } from "../analyze/patches.ts";
 import {
   activationBytes,
   collectStatistics,
@@ -37,6 +38,8 @@ export interface ScoredLayer {
   readonly decompositions: ReadonlyMap<MethodName, Decomposition>;
   /** Mean patch of the layer's input, length CXY; null without images. */
   readonly mean: Float64Array | null;
+  /** Where the answers mind an error of the layer's output; absent or null where that is the same everywhere. */
+  readonly importance?: Importance | null;
   /** Why another metric than the one asked for had to serve; absent where it did not. */
   readonly substitute?: string;
   /** Why nothing can be tried; null where there are candidates. */
@@ -87,7 +90,7 @@ export async function scoreLayers(
   const pace = paceOf(open, control.deadline);
   for (const group of groups(pace.inOrder, calibration?.batch ?? 0, options)) {
     if (pace.isOver()) break;
-    const statistics = await groupStatistics(la, model, group, calibration, options, control);
+    const statistics = await groupStatistics(la, model, group, calibration, gradients, options, control);
     for (const layer of group) {
       checkInterrupted(control);
       if (pace.isOver()) break;
@@ -155,13 +158,15 @@ async function groupStatistics(
   model: Model,
   group: readonly Layer[],
   calibration: Calibration | null,
+  gradients: ReadonlyMap<string, LayerGradients> | null,
   options: Scoring,
   control: Control,
 ): Promise<ReadonlyMap<string, LayerStatistics> | null> {
   if (calibration === null) return null;
   const { session, seed } = options;
   const wants = (layer: Layer) => wantsPatches(layer, options);
-  return collectStatistics(la, model, group, calibration, { session, seed, wantsPatches: wants }, control);
+  const importance = new Map(group.map(({ name }) => [name, gradients?.get(name)?.importance ?? null]));
+  return collectStatistics(la, model, group, calibration, { session, seed, wantsPatches: wants, importance }, control);
 }
 
 /** Images whose gradients are looked at, and the multiply-accumulates that they may take in all, a dozen passes for each. */
@@ -237,7 +242,8 @@ async function scoreLayer(
   const mean = statistics.own?.inputMean ?? null;
   const { affordable, ...all } = options;
   const untried = methodsFor(layer, all).flatMap(({ name }) => (decompositions.has(name) ? [] : name));
-  const scored: ScoredLayer = { layer, candidates, untried, decompositions, mean, refused: null };
+  const importance = statistics.gradients?.importance ?? null;
+  const scored: ScoredLayer = { layer, candidates, untried, decompositions, mean, importance, refused: null };
   if (blocked === null) return scored;
   return { ...scored, substitute: `${layer.name}: ${metric.name} in place of ${options.metric} (${blocked})` };
 }

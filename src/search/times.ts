@@ -35,7 +35,7 @@ export interface TimesOptions extends Pick<LatencyOptions, "threads" | "provider
 }
 
 /** Seconds for each contender, and for all together. */
-const SECONDS = 0.1;
+const SECONDS = 0.05;
 
 /**
  * @param model the network that the layers belong to

@@ -94,7 +94,14 @@ test("half the squared distance is the divergence of the answers", async () => {
 
 test("without output gradients it says why", async () => {
   const [statistics] = await measured();
-  const gradients = { alpha: null, outputs: null, diagonal: null, count: 0, blocked: "no gradient of Hardmax" };
+  const gradients = {
+    alpha: null,
+    outputs: null,
+    diagonal: null,
+    count: 0,
+    blocked: "no gradient of Hardmax",
+    importance: null,
+  };
   const of = () => withLinalg({}, (la) => kfac(la, layer, statistics, gradients));
   await expect(of()).rejects.toThrow(LowrankError);
   await expect(of()).rejects.toThrow("layer: no gradient of Hardmax");

@@ -24,6 +24,7 @@ const gradients = (alpha: Float32Array): LayerGradients => ({
   outputs: null,
   diagonal: null,
   count: 10,
+  importance: null,
   blocked: null,
 });
 
@@ -118,6 +119,7 @@ test("without alpha it says why", async () => {
     outputs: null,
     diagonal: null,
     count: 0,
+    importance: null,
     blocked: "no gradient of Hardmax",
   };
   await expect(of(nothing)).rejects.toThrow(LowrankError);
