@@ -1,5 +1,6 @@
 // npm run -s bench -- NAME: runs one benchmark and prints one JSON object; without a name, lists them.
 
+import { answersBench } from "./answers.ts";
 import { backendModels } from "./backend-models.ts";
 import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
@@ -8,6 +9,7 @@ import { formsBench } from "./forms.ts";
 import { harmBench } from "./harm.ts";
 import { predictBench } from "./predict.ts";
 import type { BenchResult } from "./result.ts";
+import { searchBench } from "./search.ts";
 import { trainBench } from "./train.ts";
 import { weightGradientBench } from "./weight-gradient.ts";
 
@@ -21,6 +23,11 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       about: "drop and speed-up, and against other methods at equal speed, on the shared networks (needs ../shared)",
       run: compressBench,
     },
+    answers: {
+      about: "answers kept on unseen inputs, for networks of every kind (needs ../shared; --yolo FILE adds a detector)",
+      run: answersBench,
+    },
+    search: { about: "seconds and memory of whole searches (needs ../shared; --yolo FILE)", run: searchBench },
     predict: { about: "a plan's time foretold against measured (needs ../shared)", run: predictBench },
     harm: { about: "harms read off between ranks against all of them measured (needs ../shared)", run: harmBench },
     "weight-gradient": { about: "ways to the weight gradient of a convolution, in turn", run: weightGradientBench },

@@ -19,14 +19,31 @@ export function sharedModel(name: string): string {
 
 /** Unpacks CIFAR-10 as JPEG (folders of classes) once and gives the folder that holds train/ and test/. */
 export function cifar10(): string {
-  const known = process.env.LOWRANK_CIFAR10;
-  if (known !== undefined) return need(known);
-  const archive = need(join(shared, "data", "cifar10-jpeg.tar.gz"));
-  const folder = mkdtempSync(join(tmpdir(), "lowrank-cifar10-"));
-  execFileSync("tar", ["xzf", archive, "-C", folder]);
+  const folder = unpacked("cifar10-jpeg", process.env.LOWRANK_CIFAR10);
   const [only] = readdirSync(folder);
   return existsSync(join(folder, "test")) ? folder : join(folder, only ?? "");
 }
+
+/** A folder of photographs without labels. */
+export function photographs(): string {
+  const folder = unpacked("photographs", process.env.LOWRANK_PHOTOGRAPHS);
+  const [only] = readdirSync(folder);
+  return existsSync(join(folder, "photographs")) ? join(folder, only ?? "") : folder;
+}
+
+/** Where an archive of the shared data has been unpacked: once a process, or before it where the environment says so. */
+function unpacked(name: string, known: string | undefined): string {
+  if (known !== undefined) return need(known);
+  const before = folders.get(name);
+  if (before !== undefined) return before;
+  const archive = need(join(shared, "data", `${name}.tar.gz`));
+  const folder = mkdtempSync(join(tmpdir(), `lowrank-${name}-`));
+  execFileSync("tar", ["xzf", archive, "-C", folder]);
+  folders.set(name, folder);
+  return folder;
+}
+
+const folders = new Map<string, string>();
 
 /** The same images without their labels. */
 export const unlabelled = (data: Dataset): Dataset => ({ ...data, classes: null, labels: null });

@@ -2,6 +2,7 @@
 // declare its batch free and yet work with one sample alone (a Reshape to a constant shape), or fix a first axis that is no batch
 // (frames that make one answer).
 
+import { givenOut } from "../answers/behind.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { feedShapes, type ModelInputs } from "../data/feeds.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
@@ -87,9 +88,10 @@ function firstSize(model: Model, inputs: ModelInputs, samples: number): number |
 }
 
 /** Whether two samples of zeros get as many answers. Taken to be so where sizes are not known, since then nothing can be run. */
-async function runsSeveral(model: Model, inputs: ModelInputs, session: SessionOptions): Promise<boolean> {
+async function runsSeveral(given: Model, inputs: ModelInputs, session: SessionOptions): Promise<boolean> {
   const feeds = zeroFeeds(inputs, SEVERAL);
   if (feeds === null) return true;
+  const model = givenOut(given);
   const output = model.graph.outputs[0]!.name;
   try {
     const found = await withSession(model, { ...session, quiet: true }, (open) => open.run(feeds, [output]));

@@ -2,8 +2,8 @@
 // suppression), through which nothing smooth comes.
 
 import { intAttribute } from "../graph/build.ts";
-import { constants, producers, usedBy } from "../graph/edit.ts";
-import type { Graph, Node } from "../graph/model.ts";
+import { constants, producers, usedBy, withOutputs } from "../graph/edit.ts";
+import type { ElementType, Graph, Model, Node } from "../graph/model.ts";
 
 /** Operators that leave numbers as they are, but for their order or type. */
 const SAME_NUMBERS = new Set([
@@ -112,4 +112,21 @@ function ancestors(graph: Graph, name: string): ReadonlySet<Node> {
 export function softmaxInput({ nodes }: Graph, output: string): string | null {
   const node = nodes.find(({ outputs }) => outputs[0] === output);
   return node?.op === "Softmax" && node.domain === "" ? node.inputs[0]! : null;
+}
+
+/** Whether a session can give out such a value. */
+export const isNumeric = (type: ElementType | null): boolean =>
+  type !== null && type !== "string" && type !== "complex64" && type !== "complex128";
+
+/**
+ * The same model with outputs that a session can give out: strings, sequences and maps give way to the scores that they were chosen from,
+ * or are left out. The same object where all outputs hold numbers, or none would be left.
+ */
+export function givenOut(model: Model): Model {
+  const { outputs } = model.graph;
+  if (outputs.every(({ type }) => isNumeric(type))) return model;
+  const names = outputs.flatMap(({ name, type }) =>
+    isNumeric(type) ? [name] : (chosenFrom(model.graph, name)?.scores ?? []),
+  );
+  return names.length === 0 ? model : withOutputs(model, [...new Set(names)]);
 }

@@ -3,7 +3,7 @@
 
 import { LowrankError } from "../errors.ts";
 import type { Graph, Model } from "../graph/model.ts";
-import { chosenFrom, frontier, isSelected, lastOp, originOf, softmaxInput } from "./behind.ts";
+import { chosenFrom, frontier, isNumeric, isSelected, lastOp, originOf, softmaxInput } from "./behind.ts";
 import { areProbabilities, decidedness, type Facts, isCalled, sizesOf, valuesOf, within } from "./facts.ts";
 import type { Answers, Head, KindName, Sample, SampleValue } from "./head.ts";
 import { kindOf } from "./kinds.ts";
@@ -31,9 +31,6 @@ export function namesToProbe({ graph }: Model, outputs: readonly string[] | null
   const selected = numeric.filter((name) => isSelected(graph, name));
   return [...new Set([...numeric, ...behind, ...soft, ...frontier(graph, selected)])];
 }
-
-const isNumeric = (type: Graph["outputs"][number]["type"]) =>
-  type !== null && type !== "string" && type !== "complex64" && type !== "complex128";
 
 /**
  * @param facts what is known, with samples of all `namesToProbe`

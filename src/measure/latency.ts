@@ -1,6 +1,7 @@
 // Latency of models run in turn: one run each, round by round, so that whatever the machine does hits all of them alike, and
 // the ratio of a round's times tells more than either time. Short runs are repeated until a timer can see them.
 
+import { givenOut } from "../answers/behind.ts";
 import { LowrankError } from "../errors.ts";
 import { toHalves } from "../graph/half.ts";
 import type { Dim, Model, ValueInfo } from "../graph/model.ts";
@@ -60,7 +61,12 @@ export async function compareLatency(
   try {
     for (const { model } of contenders) {
       const feeds = randomFeeds(model, options);
-      runners.push({ session: await openSession(model, { threads, provider }), feeds, repeats: 1, times: [] });
+      runners.push({
+        session: await openSession(givenOut(model), { threads, provider }),
+        feeds,
+        repeats: 1,
+        times: [],
+      });
     }
     for (const runner of runners) await warmUp(runner, now);
     const end = now() + 1000 * seconds * runners.length;

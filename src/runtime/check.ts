@@ -33,13 +33,15 @@ function checkFeed(input: SessionValue, { type, dims, data }: NdArray): void {
 }
 
 /**
- * The outputs to compute.
+ * The outputs to compute: those asked for, else all that hold numbers, since strings, sequences and maps cannot be given out.
  * @throws LowrankError `runtime` for a name that is no output, or none at all
  */
 export function checkFetches(outputs: readonly SessionValue[], fetches?: readonly string[]): readonly string[] {
   if (fetches?.length === 0) throw wrong(`no output is asked for; the outputs are ${namesOf(outputs)}`);
   const unknown = fetches?.find((name) => !outputs.some((output) => output.name === name));
   if (unknown !== undefined) throw wrong(`there is no output ${unknown}; the outputs are ${namesOf(outputs)}`);
+  const numeric = outputs.filter(({ type }) => type !== null && ARRAYS.has(type));
+  if (fetches === undefined && numeric.length > 0) return numeric.map(({ name }) => name);
   const wanted = outputs.filter(({ name }) => fetches === undefined || fetches.includes(name));
   for (const output of wanted) checkNumeric("output", output);
   return wanted.map(({ name }) => name);

@@ -42,7 +42,7 @@ export interface Session {
    * Runs the graph once, after everything that was asked for before.
    * @param feeds a tensor for each input; used in place, so they must stay as they are until the promise settles. An input
    *   of float16 takes float32 too; float16 outputs come as float32, unless a feed was float16 itself
-   * @param fetches the outputs wanted; by default all
+   * @param fetches the outputs wanted; by default all that hold numbers
    * @throws LowrankError `runtime` where feeds or fetches do not fit the graph or ONNX Runtime fails, `unsupported` where
    *   an input or a wanted output holds anything but numbers
    */
