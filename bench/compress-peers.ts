@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { batches, sample } from "../src/data/batches.ts";
 import type { Dataset } from "../src/data/dataset.ts";
-import type { Preprocess } from "../src/data/preprocess.ts";
+import type { ModelInputs } from "../src/data/feeds.ts";
 import { type Model, readModelFile } from "../src/index.ts";
 import { startWorker } from "./worker.ts";
 
@@ -43,7 +43,7 @@ export async function peerNetworks(
   model: string,
   budgets: readonly number[],
   data: Dataset,
-  preprocess: Preprocess,
+  inputs: ModelInputs,
   count: number,
 ): Promise<Peers | null> {
   if (spawnSync("python3", ["-c", "import numpy, onnx, torch"]).status !== 0) {
@@ -52,7 +52,7 @@ export async function peerNetworks(
   }
   const folder = mkdtempSync(join(tmpdir(), "lowrank-compress-"));
   try {
-    await writeImages(folder, data, preprocess, count);
+    await writeImages(folder, data, inputs, count);
     const networks: PeerNetwork[] = [];
     let version = "";
     for (const { name, script } of PEERS) {
@@ -67,11 +67,12 @@ export async function peerNetworks(
   }
 }
 
-async function writeImages(folder: string, data: Dataset, preprocess: Preprocess, count: number): Promise<void> {
+async function writeImages(folder: string, data: Dataset, inputs: ModelInputs, count: number): Promise<void> {
   const indices = sample(data, count, 0);
-  for await (const { input, labels } of batches(data, preprocess, { indices, batch: count })) {
-    writeFileSync(join(folder, "images.f32"), input.data as Float32Array<ArrayBuffer>);
-    writeFileSync(join(folder, "images.json"), JSON.stringify(input.dims));
+  for await (const { feeds, labels } of batches(data, inputs, { indices, batch: count })) {
+    const [input] = Object.values(feeds);
+    writeFileSync(join(folder, "images.f32"), input!.data as Float32Array<ArrayBuffer>);
+    writeFileSync(join(folder, "images.json"), JSON.stringify(input!.dims));
     writeFileSync(join(folder, "labels.i32"), labels!);
   }
 }

@@ -5,7 +5,7 @@
 
 import { join } from "node:path";
 import { countCosts } from "../src/analyze/costs.ts";
-import { imageShape, type ModelInput, resolveInput } from "../src/analyze/input.ts";
+import { feedShapes, type ModelInputs, resolveInputs } from "../src/analyze/input.ts";
 import type { Dataset } from "../src/data/dataset.ts";
 import { inferShapes } from "../src/graph/shapes.ts";
 import {
@@ -69,7 +69,7 @@ interface Row extends Omit<Entry, "model"> {
 interface Subject {
   readonly name: string;
   readonly source: Model;
-  readonly input: ModelInput;
+  readonly inputs: ModelInputs;
   readonly train: Dataset;
   readonly test: Dataset;
 }
@@ -84,9 +84,9 @@ export async function compressBench(args: readonly string[]): Promise<BenchResul
   for (const one of CASES.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
     const file = sharedModel(`${one.name}.onnx`);
     const source = await readModelFile(file);
-    const subject = { name: one.name, source, input: resolveInput(source, PREPROCESS), train, test };
+    const subject = { name: one.name, source, inputs: resolveInputs(source, PREPROCESS), train, test };
     const shares = args.includes("--brief") ? one.shares.slice(0, 1) : one.shares;
-    const peers = await peerNetworks(file, shares, train, subject.input.preprocess!, IMAGES);
+    const peers = await peerNetworks(file, shares, train, subject.inputs, IMAGES);
     version ??= peers?.version ?? null;
     detail.push(...(await promised(subject, one.promises)), ...(await raced(subject, shares, peers)));
   }
@@ -161,7 +161,7 @@ async function speedOf({ source }: Subject, { peer, model }: PeerNetwork): Promi
 }
 
 /** All in turn, the original among them. */
-async function measured({ source, input, test }: Subject, entries: readonly Entry[]): Promise<readonly Row[]> {
+async function measured({ source, inputs, test }: Subject, entries: readonly Entry[]): Promise<readonly Row[]> {
   const all: readonly Entry[] = [{ by: "original", asked: "", model: source, seconds: 0 }, ...entries];
   const contenders = all.map(({ by, asked, model }) => ({ name: `${by} ${asked}`, model }));
   tell("latency");
@@ -169,8 +169,8 @@ async function measured({ source, input, test }: Subject, entries: readonly Entr
   const many = await compareLatency(contenders, { batch: 32, threads: 1, seconds: SECONDS });
   tell("accuracy");
   const models = all.map(({ model }) => model);
-  const evaluation = await evaluate(models, test, input.preprocess!, { batch: 50 });
-  const costs = models.map((model) => countCosts(model, inferShapes(model, imageShape(input, 1))));
+  const evaluation = await evaluate(models, test, inputs, { batch: 50 });
+  const costs = models.map((model) => countCosts(model, inferShapes(model, feedShapes(inputs, 1))));
   return all.map(({ model: _, ...entry }, i) => {
     const { top1, versus_first } = evaluation.models[i]!;
     return {

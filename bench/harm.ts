@@ -4,6 +4,7 @@
 // squared error, times the one factor that fits all candidates of a network best.
 
 import { join } from "node:path";
+import { classScores } from "../src/answers/class-scores.ts";
 import { methodsNamed } from "../src/approximate/methods.ts";
 import type { Dataset } from "../src/data/dataset.ts";
 import { openDataset, readModelFile } from "../src/index.ts";
@@ -15,6 +16,7 @@ import type { Candidate } from "../src/search/candidates.ts";
 import { type Harms, measureHarms } from "../src/search/harm.ts";
 import { type ScoredLayer, scoreLayers } from "../src/search/score.ts";
 import { promising } from "../src/search/times.ts";
+import { settingsOf } from "../src/settings/settings.ts";
 import type { BenchResult } from "./result.ts";
 import { cifar10, PREPROCESS, sharedModel, unlabelled } from "./shared.ts";
 
@@ -44,15 +46,16 @@ export async function harmBench(): Promise<BenchResult> {
 async function compareHarms(name: string, data: Dataset) {
   const tell = (what: string) => process.stderr.write(`\r${name}: ${what}\x1b[K`);
   const options = { data, images: IMAGES, macs: 1, preprocess: PREPROCESS };
-  const prepared = prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
-  const { calibration } = await chooseImages(prepared, options);
+  const prepared = await prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
+  const { calibration } = await chooseImages(prepared, settingsOf(options));
   return withLinalg({}, async (la) => {
     const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;
+    const answers = classScores(prepared.model);
     tell("factoring");
     const scored = await scoreLayers(la, prepared.model, prepared.layers, calibration, how, {});
     const wanted = new Set(scored.flatMap((one) => one.candidates.filter(promising(one))));
     const measure = (some: ReadonlySet<Candidate>, mostMacs?: number) =>
-      measureHarms(prepared.model, scored, (candidate) => some.has(candidate), calibration!, {}, {}, mostMacs);
+      measureHarms(prepared.model, scored, (candidate) => some.has(candidate), calibration!, answers, {}, {}, mostMacs);
     tell("reading harms off");
     const start = performance.now();
     const readOff = await measure(wanted);

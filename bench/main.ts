@@ -1,5 +1,6 @@
 // npm run -s bench -- NAME: runs one benchmark and prints one JSON object; without a name, lists them.
 
+import { backendModels } from "./backend-models.ts";
 import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import { firstLayerBench } from "./first-layer.ts";
@@ -28,6 +29,11 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       run: firstLayerBench,
     },
     forms: { about: "equal ONNX forms of factors, in turn", run: formsBench },
+    "backend-models": {
+      about:
+        "how many of ONNX's backend test models can be inspected (needs the folder that bench/backend-models.py writes)",
+      run: backendModels,
+    },
     train: { about: "images a second of a training step, against PyTorch (needs ../shared)", run: trainBench },
   };
 

@@ -3,17 +3,18 @@
 // network is timed in turn with the original. Beside it, what MACs alone would have foretold.
 
 import { join } from "node:path";
+import { classScores } from "../src/answers/class-scores.ts";
 import { methodsNamed } from "../src/approximate/methods.ts";
 import type { Dataset } from "../src/data/dataset.ts";
 import { openDataset, readModelFile } from "../src/index.ts";
 import { withLinalg } from "../src/linalg/products.ts";
 import { carryOut, type Work } from "../src/pipeline/carry-out.ts";
 import { chooseImages } from "../src/pipeline/images.ts";
-import type { CompressOptions } from "../src/pipeline/options.ts";
 import { prepare } from "../src/pipeline/prepare.ts";
 import { search } from "../src/pipeline/search.ts";
 import { choosePlan, type Expected, present } from "../src/search/plan.ts";
 import { scoreLayers } from "../src/search/score.ts";
+import { type CompressOptions, settingsOf } from "../src/settings/settings.ts";
 import type { BenchResult } from "./result.ts";
 import { cifar10, PREPROCESS, sharedModel, unlabelled } from "./shared.ts";
 
@@ -65,14 +66,16 @@ async function foretell(name: string, data: Dataset, shares: readonly number[]):
     preprocess: PREPROCESS,
     onProgress: ({ phase, done, total }) => process.stderr.write(`\r${name} ${phase} ${done}/${total}\x1b[K`),
   };
-  const prepared = prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
-  const images = await chooseImages(prepared, options);
+  const prepared = await prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
+  const settings = settingsOf(options);
+  const images = await chooseImages(prepared, settings);
+  const answers = classScores(prepared.model);
   return withLinalg({}, async (la) => {
     const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;
     const { model, layers } = prepared;
     const scored = await scoreLayers(la, model, layers, images.calibration, how, options);
     const score = () => Promise.reject(new Error("without tuning no layer is taken apart anew"));
-    const work: Work = { la, prepared, images: { ...images, measured: null }, scored, score, options, session: {} };
+    const work: Work = { la, prepared, images: { ...images, measured: null }, scored, score, answers, settings };
     const { pool, wholeMs } = await search(work);
     const plans = shares.flatMap((share) => choosePlan(pool, { ms: share * present(pool).ms }) ?? []);
     const found: Foretold[] = [];

@@ -5,7 +5,7 @@
 
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { resolveInput } from "../src/analyze/input.ts";
+import { resolveInputs } from "../src/analyze/input.ts";
 import { int, ints, model, node, valueInfo } from "../src/graph/build.ts";
 import type { Model, Node, Tensor } from "../src/graph/model.ts";
 import { elementCount, floatTensor } from "../src/graph/tensor.ts";
@@ -87,8 +87,7 @@ const { model: trained, report } = await finetune(network(), {
 process.stderr.write("\n");
 for (const { epoch, loss, top1 } of report.epochs)
   console.log(`epoch ${epoch}: loss ${loss?.toFixed(4)}, top-1 ${top1}`);
-const { preprocess } = resolveInput(trained, PREPROCESS);
-const { models } = await evaluate([trained], datasetOf(test), preprocess!);
+const { models } = await evaluate([trained], datasetOf(test), resolveInputs(trained, PREPROCESS));
 console.log(`top-1 on ${TEST} images of other digits: ${models[0]!.top1}, in ${Math.round(report.seconds)} s`);
 const out = fileURLToPath(new URL("digits.onnx", import.meta.url));
 await writeModelFile(out, { ...trained, metadata: new Map() });

@@ -2,11 +2,12 @@
 
 export { openDataset, readModelFile, writeModelFile } from "#platform";
 export type { Calibration } from "./analyze/calibration.ts";
+export { type ModelInput, type ModelInputs, resolveInputs } from "./analyze/input.ts";
 export { type Layer, weightMatrix } from "./analyze/layers.ts";
 export { type PatchStatistics, type PatchStatisticsOptions, patchStatistics } from "./analyze/patch-statistics.ts";
 export { type Gradient, gradient } from "./autodiff/gradient.ts";
 export { type Compressed, type CompressOptions, compress, type Reopened } from "./compress.ts";
-export { type Arrays, type Dataset, datasetFromArrays } from "./data/dataset.ts";
+export { type Arrays, type Dataset, datasetFromArrays, datasetFromInputs } from "./data/dataset.ts";
 export type { PreprocessOptions } from "./data/preprocess.ts";
 export { type ErrorCode, LowrankError } from "./errors.ts";
 export { type Finetuned, type FinetuneOptions, type FinetuneReport, finetune } from "./finetune/finetune.ts";

@@ -98,7 +98,7 @@ function inputOf(bytes: Uint8Array, { height, width }: Case): NdArray {
 }
 
 test.each(CASES)("PP-OCRv4 $name: what inspect lists of it", async ({ name, height, width, open, refused }) => {
-  const { layers, notes } = inspect(await decodeModel(await ocrModel(name)), {
+  const { layers, notes } = await inspect(await decodeModel(await ocrModel(name)), {
     preprocess: { size: `${height}x${width}` },
   });
   const counts: Record<string, number> = {};

@@ -13,9 +13,12 @@ export interface Costs {
   readonly params: number;
 }
 
-/** Counts the main graph. `shapes` are those of one image (batch size 1); products of unknown size count as 0. */
-export function countCosts(model: Model, shapes: Shapes): Costs {
-  const macs = model.graph.nodes.reduce((sum, node) => sum + nodeMacs(node, shapes), 0);
+/**
+ * Counts the main graph; products of unknown size count as 0.
+ * @param shapes those of a run of so many samples, by default one
+ */
+export function countCosts(model: Model, shapes: Shapes, samples = 1): Costs {
+  const macs = model.graph.nodes.reduce((sum, node) => sum + nodeMacs(node, shapes), 0) / samples;
   // Aliases (Identity of a constant) are the same tensor object and count once.
   const tensors = new Set(constants(model.graph).values());
   let params = 0;

@@ -3,7 +3,7 @@
 
 import { floatAttribute, intAttribute } from "../graph/build.ts";
 import { convGeometry } from "../graph/conv.ts";
-import { constants, consumers } from "../graph/edit.ts";
+import { constants, consumers, subgraphs } from "../graph/edit.ts";
 import type { Dim, Graph, Model, Node, Tensor } from "../graph/model.ts";
 import type { Shapes } from "../graph/shapes.ts";
 import { elementCount, floats } from "../graph/tensor.ts";
@@ -44,7 +44,10 @@ export interface Layer {
   readonly input: string;
   readonly output: string;
   readonly geometry: Geometry;
-  /** Applications of the kernel for one image: N * M, or the rows of a MatMul. */
+  /**
+   * Applications of the kernel for one sample: N * M (times the frames, where a sample has several), or the rows of a MatMul. A
+   * fraction where one application serves several samples.
+   */
   readonly positions: number;
   /** Multiply-accumulates for one image. */
   readonly macs: number;
@@ -58,27 +61,48 @@ export interface Layer {
 const TINY_WEIGHTS = 512;
 
 /**
- * The model's layers in graph order. `shapes` are those of one image (batch size 1).
- * Nodes inside subgraphs are not listed.
+ * The model's layers in graph order, those inside subgraphs (which are left alone) where their If, Loop or Scan stands.
+ * @param shapes those of a run of so many samples, by default one
  * @throws LowrankError `bad-model` where a weight's shape contradicts its node.
  */
-export function findLayers(model: Model, shapes: Shapes): readonly Layer[] {
+export function findLayers(model: Model, shapes: Shapes, samples = 1): readonly Layer[] {
   const { graph } = model;
-  const constant = constants(graph);
-  const uses = countUses(graph, constant);
-  const nameOf = layerNames(graph);
-  return graph.nodes.flatMap((node) => {
+  const placed = placedNodes(graph);
+  const uses = countUses(graph, constants(graph));
+  const nameOf = layerNames(placed.map(({ node }) => node));
+  return placed.flatMap(({ node, constant, inside }) => {
     const op = layerOp(node);
     const weight = constant.get(node.inputs[1] ?? "");
     if (op === null || weight === undefined) return [];
     const bias = constant.get(node.inputs[2] ?? "") ?? null;
-    const shared = uses.get(weight)! > 1 && elementCount(weight.dims) >= TINY_WEIGHTS;
-    const refusedEarly = shared
+    const shared = (uses.get(weight) ?? 0) > 1 && elementCount(weight.dims) >= TINY_WEIGHTS;
+    const refusedHere = shared
       ? "shared: the weight is used by more than one node"
       : node.inputs[2] && bias === null
         ? "its bias is not constant"
         : null;
-    return [describe({ node, op, name: nameOf(node), weight, bias, shapes, refusedEarly })];
+    const refusedEarly = inside ?? refusedHere;
+    return [describe({ node, op, name: nameOf(node), weight, bias, shapes, samples, refusedEarly })];
+  });
+}
+
+/** A node of the graph or of a subgraph, with the constants that it sees. */
+interface Placed {
+  readonly node: Node;
+  readonly constant: ReadonlyMap<string, Tensor>;
+  /** In which node's subgraph it stands, as a reason to leave it alone; null in the main graph. */
+  readonly inside: string | null;
+}
+
+function placedNodes(graph: Graph, outer: ReadonlyMap<string, Tensor> = new Map(), inside: string | null = null) {
+  const constant = new Map([...outer, ...constants(graph)]);
+  return graph.nodes.flatMap((node): readonly Placed[] => {
+    const where = `${node.op} ${node.op === "If" ? "branch" : "body"} of ${node.name || node.outputs[0]}`;
+    const within = inside ?? `inside the ${where}: left alone`;
+    return [
+      { node, constant, inside },
+      ...subgraphs(node).flatMap((body): readonly Placed[] => placedNodes(body, constant, within)),
+    ];
   });
 }
 
@@ -106,7 +130,7 @@ export interface ComputedLayer {
 /** Nodes that would be layers were their weight constant, with the reason; `inspect` lists them. */
 export function layersWithoutConstantWeight({ graph }: Model): readonly ComputedLayer[] {
   const constant = constants(graph);
-  const nameOf = layerNames(graph);
+  const nameOf = layerNames(placedNodes(graph).map(({ node }) => node));
   return graph.nodes.flatMap((node) => {
     const op = layerOp(node);
     if (op === null || constant.has(node.inputs[1] ?? "")) return [];
@@ -122,7 +146,7 @@ function layerOp(node: Node): LayerOp | null {
 }
 
 /** Names for nodes: their own, or their first output's where another node or another node's output is called so. */
-function layerNames({ nodes }: Graph): (node: Node) => string {
+function layerNames(nodes: readonly Node[]): (node: Node) => string {
   const owners = new Map<string, Set<Node>>();
   for (const node of nodes) {
     for (const name of [node.name, ...node.outputs]) owners.set(name, (owners.get(name) ?? new Set()).add(node));
@@ -137,6 +161,7 @@ interface Found {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
   readonly shapes: Shapes;
+  readonly samples: number;
   readonly refusedEarly: string | null;
 }
 
@@ -172,13 +197,16 @@ type Described = Pick<Layer, "shape" | "geometry" | "positions" | "refused">;
 
 const POINT = { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 0, 0], group: 1 } as const;
 
-function describeConv({ node, weight, shapes }: Found): Described {
+function describeConv({ node, weight, shapes, samples }: Found): Described {
   const [F = 0, C = 0, ...kernel] = weight.dims;
   const inputDims = shapes.get(node.inputs[0] ?? "")?.shape;
   const outputDims = shapes.get(node.outputs[0] ?? "")?.shape;
   const group = intAttribute(node, "group", 1);
   const spatial = known(outputDims?.slice(2));
-  const positions = spatial === null ? 0 : elementCount(spatial);
+  // Frames may stand in the place of the samples, or the samples be taken apart.
+  const images = outputDims?.[0];
+  const each = typeof images === "number" ? images / samples : 1;
+  const positions = spatial === null ? 0 : each * elementCount(spatial);
   const shape = { F, C, X: kernel[0] ?? 1, Y: kernel.length > 2 ? elementCount(kernel.slice(1)) : (kernel[1] ?? 1) };
   const nowhere: Geometry = { ...POINT, group, input: [0, 0], output: [0, 0] };
   if (weight.dims.length !== 4) {
@@ -204,14 +232,14 @@ function describeConv({ node, weight, shapes }: Found): Described {
   return { shape, positions, geometry, refused: group > 1 ? `grouped: ${group} groups` : null };
 }
 
-function describeDense({ node, op, weight, bias, shapes }: Found): Described {
+function describeDense({ node, op, weight, bias, shapes, samples }: Found): Described {
   const transposed = op === "Gemm" && intAttribute(node, "transB", 0) === 1;
   // A vector gives one output, and no axis for it.
   const vector = weight.dims.length < 2;
   const [first = 1, second = 1] = vector ? [...weight.dims, 1] : weight.dims.slice(-2);
   const shape = transposed ? { F: first, C: second, X: 1, Y: 1 } : { F: second, C: first, X: 1, Y: 1 };
   const rows = known(shapes.get(node.outputs[0] ?? "")?.shape?.slice(0, vector ? undefined : -1));
-  const positions = rows === null ? 0 : elementCount(rows);
+  const positions = rows === null ? 0 : elementCount(rows) / samples;
   const geometry: Geometry = { ...POINT, input: [positions, 1], output: [positions, 1] };
   return { shape, geometry, positions, refused: refusedDense(node, op, weight, bias, shape.F, rows !== null) };
 }
@@ -222,6 +250,12 @@ function refusedDense(node: Node, op: LayerOp, weight: Tensor, bias: Tensor | nu
   if (bias !== null && (elementCount(bias.dims) !== F || bias.dims.at(-1) !== F))
     return "its bias is not one value an output";
   return sized ? null : "its input size is not known";
+}
+
+/** Images that a convolution takes for one sample: one, unless a sample is several frames or several samples are one image. */
+export function imagesOf({ op, positions, geometry }: Layer): number {
+  const area = geometry.output[0] * geometry.output[1];
+  return op === "Conv" && area > 0 ? positions / area : 1;
 }
 
 function known(dims: readonly Dim[] | null | undefined): readonly number[] | null {

@@ -1,6 +1,6 @@
 // Runs the calibration images through a network piece by piece. Where the network is cut, what has been computed by then is kept,
 // so that what follows can be run again and again, and a walk from layer to layer costs one run of the whole. What would not fit
-// into memory is not kept: every run then begins at the network's input.
+// into memory is not kept: every run then begins at the network's inputs.
 
 import { extract, producers, usedBy } from "../graph/edit.ts";
 import type { Graph, Model, Node, ValueInfo } from "../graph/model.ts";
@@ -22,16 +22,16 @@ export interface Passage {
   readonly session: SessionOptions;
   /** Names of the values at the cut. */
   readonly names: readonly string[];
-  /** Null where the cut is at the network's input. */
+  /** Null where the cut is at the network's inputs. */
   readonly kept: readonly Kept[] | null;
 }
 
 /** Activations at a cut take at most so many bytes. */
 const KEEP_BYTES = 2 ** 30;
 
-/** At the network's input. */
+/** At the network's inputs. */
 export function startPassage(calibration: Calibration, session: SessionOptions): Passage {
-  return { calibration, session, names: [calibration.input], kept: null };
+  return { calibration, session, names: calibration.inputs, kept: null };
 }
 
 /** Called for each batch, in order, with the values asked for. */
@@ -55,7 +55,7 @@ export async function run(
 }
 
 async function each(
-  { calibration, kept, names }: Passage,
+  { calibration, kept }: Passage,
   session: Session | null,
   computed: readonly string[],
   visit: Visit,
@@ -72,12 +72,12 @@ async function each(
     for (const { values, indices } of kept) await one(values, indices);
     return;
   }
-  for await (const { input, indices } of calibration.batches()) await one({ [names[0]!]: input }, indices);
+  for await (const { feeds, indices } of calibration.batches()) await one(feeds, indices);
 }
 
 /** The values at the cut as inputs of a piece. */
 function inputsOf({ names, kept, calibration }: Passage, { graph }: Model): readonly ValueInfo[] {
-  if (kept === null) return graph.inputs.filter(({ name }) => name === calibration.input);
+  if (kept === null) return graph.inputs.filter(({ name }) => calibration.inputs.includes(name));
   const first = kept[0]!.values;
   return names.map((name) => ({ name, type: first[name]!.type, shape: null }));
 }
@@ -110,7 +110,7 @@ export async function advance(
   return bytes <= KEEP_BYTES && kept.length > 0 ? { ...passage, names: live, kept } : passage;
 }
 
-/** What a node and those after it read of the values that depend on the network's input and are there before it. */
+/** What a node and those after it read of the values that depend on the network's inputs and are there before it. */
 function liveBefore(graph: Graph, before: Node): readonly string[] {
   const at = graph.nodes.indexOf(before);
   if (at < 0) throw new Error("the cut is to be before a node that the model does not have");

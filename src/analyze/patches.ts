@@ -1,6 +1,7 @@
 // Rows of numbers out of activations: the input patches a layer multiplies its weight with, and the outputs that they
 // make, at a seeded sample of positions. The same sample can be taken from two networks, as long as they are cut alike.
 
+import { elementCount } from "../graph/tensor.ts";
 import { type Rng, random } from "../linalg/random.ts";
 import type { NdArray } from "../runtime/session.ts";
 import type { Geometry, LayerOp } from "./layers.ts";
@@ -27,14 +28,18 @@ export function patchSize({ channels, geometry }: Reader): number {
 
 /**
  * For each image of a batch the positions to read, `perImage` of `positions` without repetition (all of them, in order,
- * where there are no more). Depends on the seed and the image's index only.
+ * where there are no more). Depends on the seed and the image's index only, where an image has a whole number of positions.
  */
 export function samplePositions(images: Int32Array, positions: number, perImage: number, seed: number): Int32Array[] {
-  return Array.from(images, (image) => {
-    if (perImage >= positions) return Int32Array.from({ length: positions }, (_, i) => i);
-    return drawWithoutRepetition(random(seed * 1_000_003 + image), positions, perImage);
+  return Array.from(images, (image, i) => {
+    const own = startOf(i + 1, positions) - startOf(i, positions);
+    if (perImage >= own) return Int32Array.from({ length: own }, (_, p) => p);
+    return drawWithoutRepetition(random(seed * 1_000_003 + image), own, perImage);
   });
 }
+
+/** The first position of an image of a batch, of which each has so many. */
+const startOf = (image: number, positions: number): number => Math.floor(image * positions + 1e-9);
 
 /** Floyd's algorithm: `count` distinct numbers below `limit`, sorted. */
 function drawWithoutRepetition(rng: Rng, limit: number, count: number): Int32Array {
@@ -52,14 +57,21 @@ export function readPatches(input: NdArray, reader: Reader, positions: readonly 
   const width = patchSize(reader);
   const rows = positions.reduce((sum, list) => sum + list.length, 0);
   const out = new Float32Array(rows * width);
-  const stride = data.length / positions.length;
+  const { op, channels, geometry } = reader;
+  const size = channels * geometry.input[0] * geometry.input[1];
+  const plane = geometry.output[0] * geometry.output[1];
+  const each = (op === "Conv" ? (data.length / size) * plane : data.length / width) / positions.length;
   let row = 0;
   positions.forEach((list, image) => {
-    const values = data.subarray(image * stride, (image + 1) * stride);
+    const start = startOf(image, each);
     for (const position of list) {
       const into = out.subarray(row * width, (row + 1) * width);
-      if (reader.op === "Conv") readConvPatch(values, reader, position, into);
-      else into.set(values.subarray(position * width, (position + 1) * width));
+      const at = start + position;
+      if (op !== "Conv") into.set(data.subarray(at * width, (at + 1) * width));
+      else {
+        const frame = Math.floor(at / plane) * size;
+        readConvPatch(data.subarray(frame, frame + size), reader, at % plane, into);
+      }
       row++;
     }
   });
@@ -99,14 +111,16 @@ export function readOutputs(output: NdArray, op: LayerOp, F: number, positions: 
   const data = output.data as Float32Array;
   const rows = positions.reduce((sum, list) => sum + list.length, 0);
   const out = new Float32Array(rows * F);
-  const stride = data.length / positions.length;
-  const plane = stride / F;
+  const plane = op === "Conv" ? elementCount(output.dims.slice(2)) : 1;
+  const each = data.length / F / positions.length;
   let row = 0;
   positions.forEach((list, image) => {
-    const start = image * stride;
+    const start = startOf(image, each);
     for (const position of list) {
-      if (op !== "Conv") out.set(data.subarray(start + position * F, start + (position + 1) * F), row * F);
-      else for (let f = 0; f < F; f++) out[row * F + f] = data[start + f * plane + position]!;
+      const at = start + position;
+      const frame = Math.floor(at / plane) * plane * F + (at % plane);
+      if (op !== "Conv") out.set(data.subarray(at * F, (at + 1) * F), row * F);
+      else for (let f = 0; f < F; f++) out[row * F + f] = data[frame + f * plane]!;
       row++;
     }
   });

@@ -10,7 +10,7 @@ import { seedFor } from "../linalg/random.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { type SessionOptions, withSession } from "../runtime/session.ts";
 import type { Calibration } from "./calibration.ts";
-import type { Layer } from "./layers.ts";
+import { imagesOf, type Layer } from "./layers.ts";
 import { addRows, covarianceOf, emptyMoments, type Moments } from "./moments.ts";
 import { patchSize, readOutputs, readPatches, samplePositions } from "./patches.ts";
 
@@ -45,10 +45,12 @@ export function sampleTarget(width: number): number {
   return Math.max(16_384, 4 * width);
 }
 
-/** Bytes of a layer's input and output for one image: what a pass that reads both holds. */
-export function activationBytes({ op, shape: { F, C }, geometry, positions }: Layer): number {
+/** Bytes of a layer's input and output for one sample: what a pass that reads both holds. */
+export function activationBytes(layer: Layer): number {
+  const { op, shape, geometry, positions } = layer;
+  const { F, C } = shape;
   const [rows, columns] = geometry.input;
-  const inputs = op === "Conv" ? C * geometry.group * rows * columns : C * positions;
+  const inputs = op === "Conv" ? imagesOf(layer) * C * geometry.group * rows * columns : C * positions;
   return 4 * (inputs + F * positions);
 }
 
@@ -79,18 +81,15 @@ export async function collectStatistics(
     return { layer, patches, outputs, count: 0, inputSum: new Float64Array(size), inputSquare: 0 };
   });
   const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
-  const taps = values.filter((value) => value !== calibration.input);
+  const taps = values.filter((value) => !calibration.inputs.includes(value));
   control.onProgress?.({ phase: "statistics", done: 0, total: calibration.count });
   await withSession(withOutputs(model, taps), options.session, async (session) => {
     let done = 0;
-    for await (const batch of calibration.batches()) {
+    for await (const { feeds, indices } of calibration.batches()) {
       checkInterrupted(control);
-      const found = await session.run({ [calibration.input]: batch.input });
-      const at = { ...found, [calibration.input]: batch.input };
-      for (const sum of sums) {
-        await addBatch(la, sum, at, batch.indices, calibration.count, options.seed);
-      }
-      done += batch.indices.length;
+      const at = { ...(await session.run(feeds)), ...feeds };
+      for (const sum of sums) await addBatch(la, sum, at, indices, calibration.count, options.seed);
+      done += indices.length;
       control.onProgress?.({ phase: "statistics", done, total: calibration.count });
     }
   });

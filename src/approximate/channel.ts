@@ -107,17 +107,35 @@ async function fromShortSide(
   const { u, s, v } = await thinSvd(la, w, { rank: limit });
   const total = w.data.reduce((sum, x) => sum + x * x, 0);
   const squares = s.map((x) => x * x);
-  const errors = discarded(squares, total, limit);
+  return fromFactors(layer, discarded(squares, total, limit), columnsAsRows(v, s), columnsAsRows(u));
+}
+
+/** The columns of a matrix as rows of float32, each multiplied by its number where there are any. */
+function columnsAsRows(a: Matrix, scales?: Float64Array): Float32Array<ArrayBuffer> {
+  const rows = new Float32Array(a.rows * a.cols);
+  for (let k = 0; k < a.cols; k++) {
+    for (let i = 0; i < a.rows; i++) rows[k * a.rows + i] = (scales?.[k] ?? 1) * a.data[i * a.cols + k]!;
+  }
+  return rows;
+}
+
+/** Of all that a decomposition was made of only this is kept: a rank's factors are the first rows of both. */
+function fromFactors(
+  layer: Layer,
+  errors: Float64Array,
+  rights: Float32Array<ArrayBuffer>,
+  lefts: Float32Array<ArrayBuffer>,
+): Decomposition {
+  const { F: rows, C, X, Y } = layer.shape;
+  const cols = C * X * Y;
   return {
     error: async ([rank = 0]) => errors[rank]!,
     async cut([rank = 0]) {
-      const first = new Float32Array(rank * w.cols);
-      const second = new Float32Array(w.rows * rank);
-      for (let k = 0; k < rank; k++) {
-        for (let c = 0; c < w.cols; c++) first[k * w.cols + c] = s[k]! * v.data[c * v.cols + k]!;
-        for (let f = 0; f < w.rows; f++) second[f * rank + k] = u.data[f * u.cols + k]!;
+      const second = new Float32Array(rows * rank);
+      for (let f = 0; f < rows; f++) {
+        for (let k = 0; k < rank; k++) second[f * rank + k] = lefts[k * rows + f]!;
       }
-      return stagesOf(layer, rank, first, second);
+      return stagesOf(layer, rank, rights.slice(0, rank * cols), second);
     },
   };
 }

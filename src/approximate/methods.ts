@@ -1,6 +1,6 @@
 // The table of methods, and what their stages cost in place of a layer.
 
-import type { Layer } from "../analyze/layers.ts";
+import { imagesOf, type Layer } from "../analyze/layers.ts";
 import { LowrankError } from "../errors.ts";
 import { biclusterOuter, biclusterSvd } from "./bicluster.ts";
 import { channel, svd } from "./channel.ts";
@@ -31,11 +31,12 @@ export interface StageCosts {
 }
 
 /**
- * MACs for one image and parameters of stages that stand for `layer`.
+ * MACs for one sample and parameters of stages that stand for `layer`.
  * @param biased whether they have a bias; by default counted, since a refit adds one where the layer has none
  */
 export function stageCosts(layer: Layer, stages: readonly StageShape[], biased = true): StageCosts {
   const { op, geometry, positions } = layer;
+  const images = imagesOf(layer);
   let [rows, columns] = op === "Conv" ? geometry.input : [positions, 1];
   let macs = 0;
   let params = biased ? layer.shape.F : 0;
@@ -43,7 +44,7 @@ export function stageCosts(layer: Layer, stages: readonly StageShape[], biased =
     if (op === "Conv" && (carries === "both" || carries === "rows")) rows = geometry.output[0];
     if (op === "Conv" && (carries === "both" || carries === "columns")) columns = geometry.output[1];
     const weights = dims[0] * dims[1] * dims[2] * dims[3];
-    macs += weights * rows * columns;
+    macs += weights * rows * columns * images;
     params += weights;
   }
   return { macs, params };

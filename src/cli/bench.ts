@@ -1,9 +1,9 @@
 // lowrank bench MODEL [MODEL...]: latency of models run in turn, and how each compares with the first.
 
 import type { Command } from "commander";
-import { imageShape, resolveInput } from "../analyze/input.ts";
-import type { PreprocessOptions } from "../data/preprocess.ts";
-import type { Dim, Model } from "../graph/model.ts";
+import { settleInputs } from "../analyze/batch.ts";
+import { feedShapes, type ModelInputs } from "../analyze/input.ts";
+import type { Model } from "../graph/model.ts";
 import { compareLatency } from "../measure/latency.ts";
 import { type BenchReport, benchText } from "../report/text.ts";
 import { readModel } from "./files.ts";
@@ -43,10 +43,14 @@ async function measure(paths: readonly string[], flags: Flags, running: Running)
   const { threads, batch = 1, provider, size } = flags;
   const contenders: { name: string; model: Model }[] = [];
   for (const path of paths) contenders.push({ name: path, model: (await readModel(path)).model });
-  const shapes = contenders.map(({ model }) => freeInputShape(model, size === undefined ? {} : { size }, batch));
-  const inputShapes = Object.assign({}, ...shapes);
+  const preprocess = size === undefined ? {} : { size };
+  const settled: ModelInputs[] = [];
+  for (const { model } of contenders) {
+    settled.push(await settleInputs(model, preprocess, undefined, { threads, provider }));
+  }
+  const inputShapes = Object.assign({}, ...settled.map((inputs) => feedShapes(inputs, inputs.batch ?? batch)));
   const times = await compareLatency(contenders, { ...running, threads, batch, provider, inputShapes });
-  const fixed = contenders.map(({ model }) => fixedBatch(model)).find((found) => found !== null);
+  const fixed = settled.map((inputs) => inputs.batch).find((found) => found !== null);
   return {
     models: times.map(({ name, median_ms, p10_ms, p90_ms }) => ({ file: name, median_ms, p10_ms, p90_ms })),
     ratio_to_first: times.slice(1).map(({ name, ratio_to_first }) => ({ file: name, ...ratio_to_first })),
@@ -54,26 +58,4 @@ async function measure(paths: readonly string[], flags: Flags, running: Running)
     threads: threads ?? null,
     notes: [],
   };
-}
-
-const freeInputs = ({ graph }: Model) => graph.inputs.filter(({ name }) => !graph.initializers.has(name));
-
-/** The image input's shape where more than its batch size is left free; one that is fixed must agree with --size. */
-function freeInputShape(
-  model: Model,
-  options: PreprocessOptions,
-  batch: number,
-): Readonly<Record<string, readonly Dim[]>> {
-  const open = freeInputs(model).some(
-    ({ shape }) => shape?.length === 4 && shape.slice(1).some((dim) => typeof dim !== "number"),
-  );
-  if (!open && options.size === undefined) return {};
-  const input = resolveInput(model, options);
-  return imageShape(input, input.batch ?? batch);
-}
-
-/** The batch size that a model's first input fixes. */
-function fixedBatch(model: Model): number | null {
-  const [first] = freeInputs(model)[0]?.shape ?? [];
-  return typeof first === "number" ? first : null;
 }

@@ -1,57 +1,43 @@
 // lowrank compress MODEL -o OUT: the whole pipeline on files. The result is staged beside OUT, read back, measured, and
 // moved into its place only when all has gone well.
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { openDataset, stageModelFile, writeAtomically } from "#platform";
-import { METHOD_NAMES, methodsNamed } from "../approximate/methods.ts";
 import { type Compressed, compress } from "../compress.ts";
+import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
-import { METRIC_NAMES, type MetricName } from "../metric/metric.ts";
 import { type Reportable, reportHtml } from "../report/html.ts";
 import type { CompressReport } from "../report/report.ts";
 import { compressText } from "../report/text.ts";
 import { formatPlan } from "../search/plan.ts";
+import { OPTIONS, type OptionName, type PlainOptions } from "../settings/options.ts";
+import { given } from "../settings/settings.ts";
 import { checkOutput, readModel, readText } from "./files.ts";
 import { commandLine, machineText } from "./machine.ts";
 import { dataNotes } from "./notes.ts";
 import {
   addPreprocessOptions,
-  addRuntimeOptions,
   examples,
   fileName,
   type JsonFlags,
   jsonOption,
   type PreprocessFlags,
-  positive,
   preprocessOf,
-  type RuntimeFlags,
-  share,
-  whole,
-  words,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
+import { readScore } from "./score.ts";
+import { addOption } from "./table.ts";
 import { VERSION } from "./version.ts";
 import { type FolderToOpen, workFolderAt } from "./work.ts";
 
-interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
+/** The flags of the option table go by the options' names; these are the others. */
+interface Flags extends JsonFlags, PreprocessFlags, PlainOptions {
   readonly output: string;
   readonly data?: string;
-  readonly maxDrop?: number;
-  readonly speed?: number;
-  readonly macs?: number;
-  readonly params?: number;
-  readonly methods?: readonly string[];
-  readonly metric?: MetricName;
-  readonly confusable?: number;
   readonly plan?: string;
+  readonly score?: string;
   readonly savePlan?: string;
   readonly report?: string;
-  readonly images?: number;
-  readonly minutes?: number;
-  readonly seed?: number;
-  readonly finetune?: number;
-  readonly joint?: number;
-  readonly labels: boolean;
   readonly work?: string;
 }
 
@@ -67,8 +53,7 @@ export function addCompress(program: Command): void {
     .argument("<model>", "an .onnx file", fileName)
     .requiredOption("-o, --output <file>", "the compressed .onnx file; may not be the input", fileName);
   addGoals(command);
-  addTuning(command);
-  addPreprocessOptions(addRuntimeOptions(command, "images at a time when latency is measured (default: 1)"))
+  addPreprocessOptions(command)
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -91,76 +76,30 @@ export function addCompress(program: Command): void {
     .action(run);
 }
 
+/** Options that choose, and so make no sense beside a plan that was chosen. */
+const CHOOSING = ["maxDrop", "speed", "macs", "params", "methods", "minutes"] as const satisfies readonly OptionName[];
+
 function addGoals(command: Command): void {
-  const exclusive = ["maxDrop", "speed", "macs", "params", "methods", "minutes"];
+  command.option(
+    "--data <data>",
+    "inputs like those the model was trained on: a folder of images, an .npz or IDX files; labels are for accuracy and tuning",
+    fileName,
+  );
+  for (const name of Object.keys(OPTIONS) as OptionName[]) addOption(command, name);
   command
     .option(
-      "--data <data>",
-      "images like those the model was trained on: a folder, an .npz or IDX files; labels for the report and for tuning",
+      "--score <file>",
+      "an .mjs module whose default export scores a network on images; used for --max-drop",
       fileName,
     )
-    .option(
-      "--max-drop <points>",
-      "lose at most so many points of top-1, without labels of agreement with the original; as fast as can be",
-      points,
-    )
-    .option("--speed <times>", "be at least so many times as fast, measured", times)
-    .option("--macs <share>", "at most this share of the original's MACs, such as 0.5 or 50%", share)
-    .option("--params <share>", "at most this share of the original's parameters", share)
-    .option("--methods <a,b>", `methods that may be used (default: all: ${METHOD_NAMES.join(", ")})`, methodNames)
-    .addOption(new Option("--metric <name>", "what close means (default: kfac with images)").choices(METRIC_NAMES))
-    .option("--confusable <h>", "for mahalanobis: most probable wrong labels an image (default: 5)", whole(1))
     .addOption(
       new Option("--plan <file>", "carry out this plan instead of choosing one")
         .argParser(fileName)
-        .conflicts(exclusive),
+        .conflicts([...CHOOSING]),
     )
     .option("--save-plan <file>", "write the plan, to be edited and used with --plan", fileName)
     .option("--report <file>", "write an HTML page that shows what was done, tried, gained and lost", fileName)
-    .option(
-      "--images <n>",
-      "how many of DATA to use, a seeded sample (default: 1024, with --max-drop 6144 to 20480, to tune all)",
-      whole(1),
-    )
-    .option(
-      "--minutes <n>",
-      "take about so long; what is most useful is done first, the notes say what was left out",
-      positive,
-    )
-    .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0));
-}
-
-function addTuning(command: Command): void {
-  command
-    .option(
-      "--finetune <epochs>",
-      "tune what is above each layer, then all weights: epochs over the images to spend at most, Ctrl-C saves the work",
-      positive,
-    )
-    .option("--joint <share>", "share of these epochs for all weights at the end, 0 to 1 (default: 0.5)", shareOrNone)
-    .option("--no-labels", "tune towards the original's answers even where there are labels")
     .option("--work <dir>", "where an interrupted run is kept, to go on from (default: OUT.work)", fileName);
-}
-
-/** A number of points, 0 to 100; a sign of per cent is no matter. */
-const points = (text: string): number => {
-  const value = /^0+(\.0*)?%?$/.test(text) ? 0 : positive(text.replace(/%$/, ""));
-  if (value > 100) throw new InvalidArgumentError("It must be from 0 to 100.");
-  return value;
-};
-
-const times = (text: string): number => {
-  const value = positive(text.replace(/x$/, ""));
-  if (value < 1) throw new InvalidArgumentError("It must be 1 or more.");
-  return value;
-};
-
-const shareOrNone = (text: string): number => (/^0+(\.0*)?%?$/.test(text) ? 0 : share(text));
-
-function methodNames(text: string): readonly string[] {
-  const names = words(text);
-  methodsNamed(names);
-  return names;
 }
 
 function run(path: string, flags: Flags): Promise<void> {
@@ -201,8 +140,9 @@ async function compressFile(
   try {
     const names = { input: path, output };
     const kept = work && { work, memo: work.memo };
-    const given = { ...(data && { data }), ...(plan !== undefined && { plan }), ...kept };
-    const settings = { ...compressOptions(flags), ...given, ...running };
+    const score = flags.score === undefined ? undefined : await readScore(flags.score);
+    const inputs = { ...(data && { data }), ...(plan !== undefined && { plan }), ...(score && { score }), ...kept };
+    const settings = { ...compressOptions(flags), ...inputs, ...running };
     const result = await compress(source.model, { ...settings, names, inputBytes: source.bytes, reopen });
     const notes = [...result.report.notes, ...(work?.notes ?? []), ...(data ? dataNotes(data, source.model) : [])];
     const told = { ...result, report: { ...result.report, notes } };
@@ -238,29 +178,8 @@ function checkTuning({ finetune, joint, labels, data }: Flags): void {
 }
 
 /** The flags that are the library's options by the same names. */
-function compressOptions(flags: Flags) {
-  const { maxDrop, speed, macs, params, methods, metric, confusable } = flags;
-  const { images, minutes, seed, threads, batch, provider, finetune, joint, labels } = flags;
-  const all = {
-    maxDrop,
-    speed,
-    macs,
-    params,
-    methods,
-    metric,
-    confusable,
-    images,
-    minutes,
-    seed,
-    threads,
-    batch,
-    provider,
-    finetune,
-    joint,
-    labels,
-  };
-  const given = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Partial<
-    typeof all
-  >;
-  return { ...given, preprocess: preprocessOf(flags) };
+function compressOptions(flags: Flags): Partial<PlainOptions> & { readonly preprocess: PreprocessOptions } {
+  const names = Object.keys(OPTIONS) as OptionName[];
+  const plain = given(Object.fromEntries(names.map((name) => [name, flags[name]])) as PlainOptions);
+  return { ...plain, preprocess: preprocessOf(flags) };
 }

@@ -2,11 +2,11 @@
 
 import type { Command } from "commander";
 import { openDataset } from "#platform";
-import { resolveInput } from "../analyze/input.ts";
+import { settleInputs } from "../analyze/batch.ts";
+import { imageInput, type ModelInput } from "../analyze/input.ts";
 import { sample } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
-import type { Model } from "../graph/model.ts";
 import { evaluate } from "../measure/accuracy.ts";
 import { wilson } from "../measure/statistics.ts";
 import { plural } from "../report/format.ts";
@@ -65,10 +65,11 @@ function run(path: string, flags: Flags): Promise<void> {
 async function measure(path: string, flags: Flags, running: Running): Promise<EvalReport> {
   const { threads, batch, provider, images, seed = 0 } = flags;
   const { model } = await readModel(path);
-  const { preprocess, assumed } = imageInput(model, flags);
   const data = await labelledData(flags.data);
+  const inputs = await settleInputs(model, preprocessOf(flags), data, { threads, provider });
+  checkImages(imageInput(inputs));
   const skipped = new Map<string, string>();
-  const { n, models } = await evaluate([model], data, preprocess, {
+  const { n, models } = await evaluate([model], data, inputs, {
     ...running,
     threads,
     provider,
@@ -79,15 +80,14 @@ async function measure(path: string, flags: Flags, running: Running): Promise<Ev
   const { top1, top5, top1_ci95 } = models[0]!;
   if (top1 === null) throw new LowrankError("bad-data", `the first output of ${path} is not one score a class`);
   const top5_ci95 = top5 === null ? null : wilson(Math.round(top5 * n), n);
-  const notes = [...assumed, ...skipNotes(skipped), ...dataNotes(data, model)];
+  const notes = [...inputs.assumed, ...skipNotes(skipped), ...dataNotes(data, model)];
   return { n, top1, top5, top1_ci95, top5_ci95, skipped: skipped.size, notes };
 }
 
-function imageInput(model: Model, flags: Flags) {
-  const { name, info, preprocess, assumed } = resolveInput(model, preprocessOf(flags));
-  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${name} is not an image`);
-  if (info.type === "float32" || info.type === "uint8") return { preprocess, assumed };
-  throw new LowrankError("unsupported", `the input ${name} is ${info.type}; images are fed as float32 or uint8`);
+function checkImages(input: ModelInput | null): void {
+  const type = input?.info.type ?? "float32";
+  if (type === "float32" || type === "uint8") return;
+  throw new LowrankError("unsupported", `the input ${input?.name} is ${type}; images are fed as float32 or uint8`);
 }
 
 async function labelledData(path: string): Promise<Dataset> {

@@ -81,7 +81,7 @@ export function addPreprocessOptions(command: Command): Command {
     .option("--mean <a,b,c>", "mean of each channel, after scaling", numbers)
     .option("--std <a,b,c>", "standard deviation of each channel, after scaling", numbers)
     .addOption(new Option("--layout <layout>", "order of the input's dimensions").choices(["nchw", "nhwc"]))
-    .addOption(new Option("--channels <order>", "order of the colours").choices(["rgb", "bgr", "grey"]));
+    .addOption(new Option("--channels <order>", "order of the colours").choices(["rgb", "bgr", "grey", "rgba"]));
 }
 
 /** The part of a command's flags that says how images become input. */

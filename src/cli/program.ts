@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { LowrankError, messageOf } from "../errors.ts";
 import { printable } from "../report/format.ts";
+import { withFlags } from "../settings/options.ts";
 import { addBench } from "./bench.ts";
 import { addCompress } from "./compress.ts";
 import { addEval } from "./eval.ts";
@@ -60,7 +61,7 @@ function explain(error: unknown): number {
     process.stderr.write(`lowrank: this is a bug in lowrank, please report it with the lines below\n${stack}\n`);
     return BAD;
   }
-  process.stderr.write(`lowrank: ${printable(messageOf(error).replace(/\s+/g, " ").trim())}\n`);
+  process.stderr.write(`lowrank: ${printable(withFlags(messageOf(error)).replace(/\s+/g, " ").trim())}\n`);
   if (error.code === "unreachable") return UNREACHABLE;
   return error.code === "interrupted" ? INTERRUPTED : BAD;
 }

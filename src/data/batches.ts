@@ -1,28 +1,28 @@
-// Images as a stream of input batches: decoded, preprocessed, with the next batch on its way while one is used. Images that
-// cannot be read are passed over and told, and are an error only when all of them are.
+// Samples as a stream of batches for all inputs of a model: images decoded and preprocessed, arrays as they are, with the next batch on
+// its way while one is used. Images that cannot be read are passed over and told, and are an error only when all of them are.
 
 import { LowrankError, messageOf } from "../errors.ts";
+import { elementCount } from "../graph/tensor.ts";
 import { random, shuffle } from "../linalg/random.ts";
-import type { NdArray } from "../runtime/session.ts";
-import type { Dataset, Pixels } from "./dataset.ts";
+import type { NdArray } from "../runtime/ndarray.ts";
+import { arrayOf, type Dataset, type Pixels } from "./dataset.ts";
+import { arrayFeed, type Feeds, imageSizes, type ModelInput, type ModelInputs } from "./feeds.ts";
 import type { Preprocess } from "./preprocess.ts";
 
 export interface Batch {
-  /** float32, [n, C, H, W] or [n, H, W, C]. */
-  readonly input: NdArray;
-  /** A label an image; null without labels. */
+  /** A tensor for each input of the model; images as [n, C, H, W] or [n, H, W, C]. */
+  readonly feeds: Feeds;
+  /** A label a sample; null without labels. */
   readonly labels: Int32Array | null;
-  /** Which images of the data set these are. */
+  /** Which samples of the data set these are. */
   readonly indices: Int32Array;
 }
 
 export interface BatchOptions {
-  /** Images of the data set, in this order; by default all. */
+  /** Samples of the data set, in this order; by default all. */
   readonly indices?: Int32Array;
-  /** Images a batch, at most. */
+  /** Samples a batch, at most; where a sample is a whole input it is always one. */
   readonly batch: number;
-  /** Element type of the model's input; by default float32. */
-  readonly type?: "float32" | "uint8";
   readonly onSkip?: (name: string, reason: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -31,20 +31,25 @@ export interface BatchOptions {
  * Streams batches. A batch is smaller where images could not be read.
  * @throws LowrankError `bad-data` where no image at all could be read, `interrupted`
  */
-export async function* batches(dataset: Dataset, preprocess: Preprocess, options: BatchOptions): AsyncGenerator<Batch> {
+export async function* batches(
+  dataset: Dataset,
+  { inputs }: Pick<ModelInputs, "inputs">,
+  options: BatchOptions,
+): AsyncGenerator<Batch> {
   const indices = options.indices ?? Int32Array.from({ length: dataset.size }, (_, i) => i);
+  const size = inputs.some(({ whole }) => whole) ? 1 : options.batch;
   const failures: string[] = [];
   const skip = (name: string, reason: string) => {
     failures.push(`${name} (${reason})`);
     options.onSkip?.(name, reason);
   };
   let read = 0;
-  let next = loadBatch(dataset, preprocess, indices.subarray(0, options.batch), options, skip);
-  for (let start = 0; start < indices.length; start += options.batch) {
+  let next = loadBatch(dataset, inputs, indices.subarray(0, size), skip);
+  for (let start = 0; start < indices.length; start += size) {
     if (options.signal?.aborted) throw new LowrankError("interrupted", "interrupted");
     const batch = await next;
-    const rest = indices.subarray(start + options.batch, start + 2 * options.batch);
-    if (rest.length > 0) next = loadBatch(dataset, preprocess, rest, options, skip);
+    const rest = indices.subarray(start + size, start + 2 * size);
+    if (rest.length > 0) next = loadBatch(dataset, inputs, rest, skip);
     if (batch === null) continue;
     read += batch.indices.length;
     yield batch;
@@ -59,29 +64,55 @@ export async function* batches(dataset: Dataset, preprocess: Preprocess, options
 
 async function loadBatch(
   dataset: Dataset,
-  preprocess: Preprocess,
+  inputs: readonly ModelInput[],
   indices: Int32Array,
-  { type = "float32" }: BatchOptions,
   skip: (name: string, reason: string) => void,
 ): Promise<Batch | null> {
-  const { width, height, channels, fit } = preprocess;
-  const loaded = await Promise.allSettled(
+  if (inputs.length === 0) throw new LowrankError("bad-model", "the model has no input");
+  const image = inputs.find(({ preprocess }) => preprocess !== null);
+  const loaded = image === undefined ? null : await loadImages(dataset, image.preprocess!, indices, skip);
+  const kept = loaded === null ? indices : Int32Array.from(loaded, ({ index }) => index);
+  if (kept.length === 0) return null;
+  const feeds = inputs.map((input): readonly [string, NdArray] => {
+    const array = input === image ? imageFeed(input, loaded!) : arrayFeed(input, arrayOf(dataset, input.name), kept);
+    return [input.name, array];
+  });
+  const labels = dataset.labels === null ? null : kept.map((index) => dataset.labels![index]!);
+  return { feeds: Object.fromEntries(feeds), labels, indices: kept };
+}
+
+interface Loaded {
+  readonly index: number;
+  readonly pixels: Pixels;
+}
+
+/** Those that can be read. */
+async function loadImages(
+  dataset: Dataset,
+  { width, height, channels, fit }: Preprocess,
+  indices: Int32Array,
+  skip: (name: string, reason: string) => void,
+): Promise<readonly Loaded[]> {
+  const results = await Promise.allSettled(
     Array.from(indices, (index) => dataset.load(index, { width, height, channels, fit })),
   );
-  const good: { index: number; pixels: Pixels }[] = [];
-  loaded.forEach((result, i) => {
+  return results.flatMap((result, i) => {
     const index = indices[i]!;
-    if (result.status === "fulfilled") good.push({ index, pixels: result.value });
-    else skip(dataset.name(index), messageOf(result.reason));
+    if (result.status === "fulfilled") return [{ index, pixels: result.value }];
+    skip(dataset.name(index), messageOf(result.reason));
+    return [];
   });
-  if (good.length === 0) return null;
-  const each = width * height * channels;
-  const data = type === "uint8" ? new Uint8Array(good.length * each) : new Float32Array(good.length * each);
-  for (const [i, { pixels }] of good.entries()) fillInput(pixels, preprocess, data.subarray(i * each, (i + 1) * each));
-  const dims = preprocess.layout === "nchw" ? [channels, height, width] : [height, width, channels];
-  const kept = Int32Array.from(good, ({ index }) => index);
-  const labels = dataset.labels === null ? null : kept.map((index) => dataset.labels![index]!);
-  return { input: { type, dims: [good.length, ...dims], data }, labels, indices: kept };
+}
+
+function imageFeed({ info, preprocess, whole }: ModelInput, images: readonly Loaded[]): NdArray {
+  const sizes = imageSizes(preprocess!);
+  const each = elementCount(sizes);
+  const type = info.type === "uint8" ? "uint8" : "float32";
+  const data = type === "uint8" ? new Uint8Array(images.length * each) : new Float32Array(images.length * each);
+  for (const [i, { pixels }] of images.entries()) {
+    fillInput(pixels, preprocess!, data.subarray(i * each, (i + 1) * each));
+  }
+  return { type, dims: whole ? sizes : [images.length, ...sizes], data };
 }
 
 /** Writes one image into its place in the input: (byte * scale - mean) / std, in the model's channel order and layout. */

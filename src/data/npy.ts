@@ -1,36 +1,29 @@
-// NumPy's array file (.npy, format versions 1 to 3) and its zip archive (.npz), and MNIST's IDX files: arrays of integers.
+// NumPy's array file (.npy, format versions 1 to 3) and its zip archive (.npz), and MNIST's IDX files.
 
-import { unzipSync } from "fflate";
-import { LowrankError, messageOf } from "../errors.ts";
-import type { Arrays } from "./dataset.ts";
+import { LowrankError } from "../errors.ts";
+import type { ElementType } from "../graph/model.ts";
+import { elementCount } from "../graph/tensor.ts";
+import { ARRAYS, type NdArray, type NumericArray } from "../runtime/ndarray.ts";
+import { type Arrays, type Dataset, datasetFromArrays, datasetFromInputs, isChannels } from "./dataset.ts";
+import { zipEntries } from "./zip.ts";
 
-interface IntegerArray {
-  readonly dims: readonly number[];
-  readonly data:
-    | Uint8Array
-    | Int8Array
-    | Uint16Array
-    | Int16Array
-    | Uint32Array
-    | Int32Array
-    | BigInt64Array
-    | BigUint64Array;
-}
-
-const DTYPES: Readonly<Record<string, new (buffer: ArrayBuffer) => IntegerArray["data"]>> = {
-  "|u1": Uint8Array,
-  "|b1": Uint8Array,
-  "|i1": Int8Array,
-  "<u2": Uint16Array,
-  "<i2": Int16Array,
-  "<u4": Uint32Array,
-  "<i4": Int32Array,
-  "<u8": BigUint64Array,
-  "<i8": BigInt64Array,
+const DTYPES: Readonly<Record<string, ElementType>> = {
+  "|u1": "uint8",
+  "|b1": "bool",
+  "|i1": "int8",
+  "<u2": "uint16",
+  "<i2": "int16",
+  "<u4": "uint32",
+  "<i4": "int32",
+  "<u8": "uint64",
+  "<i8": "int64",
+  "<f2": "float16",
+  "<f4": "float32",
+  "<f8": "float64",
 };
 
 /** @throws LowrankError `bad-data` saying what is wrong with the array called `name` */
-export function parseNpy(bytes: Uint8Array, name: string): IntegerArray {
+export function parseNpy(bytes: Uint8Array, name: string): NdArray {
   const magic = String.fromCharCode(...bytes.subarray(1, 6));
   if (bytes.length < 12 || bytes[0] !== 0x93 || magic !== "NUMPY") throw bad(`${name} is not a NumPy array`);
   const wide = bytes[6]! > 1;
@@ -43,56 +36,113 @@ export function parseNpy(bytes: Uint8Array, name: string): IntegerArray {
   if (shape === undefined) throw bad(`${name} has no readable header`);
   if (/'fortran_order':\s*True/.test(header))
     throw bad(`${name} is in Fortran order; save it with np.ascontiguousarray`);
-  const type = DTYPES[descr];
-  if (type === undefined) throw bad(`${name} holds ${descr || "an unknown type"}; expected integers (images: uint8)`);
-  const dims = shape.split(",").flatMap((part) => (part.trim() === "" ? [] : [Number(part)]));
-  const count = dims.reduce((product, dim) => product * dim, 1);
-  const body = bytes.subarray(end);
-  const size = Number(descr.at(-1)) * count;
+  const type = typeOf(descr, name);
+  const dims = sizesOf(shape, name);
+  return { type, dims, data: elements(type, dims, bytes.subarray(end), Number(descr.slice(2)), name) };
+}
+
+function typeOf(descr: string, name: string): ElementType {
+  const type = Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
+  if (type !== undefined) return type;
+  const little = descr.replace(">", "<");
+  if (descr !== little && Object.hasOwn(DTYPES, little)) {
+    throw bad(`${name} is big-endian (${descr}); save it with .astype("${little}")`);
+  }
+  throw bad(`${name} holds ${descr || "an unknown type"}; expected integers (images: uint8) or floats`);
+}
+
+function sizesOf(shape: string, name: string): readonly number[] {
+  const dims = shape.split(",").flatMap((part) => (part.trim() === "" ? [] : [Number(part.replace("L", ""))]));
+  if (dims.some((dim) => !(Number.isSafeInteger(dim) && dim >= 0)) || !Number.isSafeInteger(elementCount(dims))) {
+    throw bad(`${name} has the shape (${shape.trim()}); expected whole numbers, none below 0`);
+  }
+  return dims;
+}
+
+function elements(
+  type: ElementType,
+  dims: readonly number[],
+  body: Uint8Array,
+  width: number,
+  name: string,
+): NumericArray {
+  const size = width * elementCount(dims);
   if (body.length < size) throw bad(`${name} is cut short: ${body.length} of ${size} bytes`);
   const exact = body.subarray(0, size);
   // Wider numbers need a buffer of their own, aligned; bytes stay a view on the file's.
-  return { dims, data: type === Uint8Array ? exact : new type(new Uint8Array(exact).buffer) };
+  if (width === 1 && type !== "int8") return exact;
+  return new (ARRAYS.get(type)!)(new Uint8Array(exact).buffer);
 }
 
 /**
- * Images from an .npz with x (uint8, [N,H,W,C] or [N,H,W]) and optional y, or from a single .npy of images.
+ * Samples from an .npz with one array for each input of a network and optional labels y, or from a single .npy: bytes [N,H,W,C] or
+ * [N,H,W] may be images, and `x` is for the only input of a network.
  * @throws LowrankError `bad-data`
  */
-export function arraysFromNumpy(bytes: Uint8Array, file: string): Arrays {
-  if (bytes[0] === 0x93) return imagesOf(parseNpy(bytes, file), undefined, file);
-  let entries: Record<string, Uint8Array>;
-  const names: string[] = [];
-  try {
-    entries = unzipSync(bytes, {
-      filter: ({ name }) => {
-        names.push(name.replace(/\.npy$/, ""));
-        return name === "x.npy" || name === "y.npy";
-      },
-    });
-  } catch (error) {
-    throw new LowrankError(
-      "bad-data",
-      `${file} is not a readable .npz: ${messageOf(error)}`,
-      { file },
-      { cause: error },
-    );
+export function datasetFromNumpy(bytes: Uint8Array, file: string): Dataset {
+  if (bytes[0] === 0x93) return datasetOf(new Map([["x", parseNpy(bytes, file)]]), undefined, [], file);
+  const arrays = new Map<string, NdArray>();
+  const ignored: string[] = [];
+  let labels: NdArray | undefined;
+  for (const [entry, inflate] of zipEntries(bytes, file)) {
+    const name = entry.replace(/\.npy$/, "");
+    const content = inflate();
+    try {
+      const array = parseNpy(content, `${name} of ${file}`);
+      if (name === "y") labels = array;
+      else arrays.set(name, array);
+    } catch (error) {
+      // What no network needs may be of any kind; x and y are always meant.
+      if (!(error instanceof LowrankError) || name === "x" || name === "y") throw error;
+      ignored.push(error.message);
+    }
   }
-  const { "x.npy": x, "y.npy": y } = entries;
-  if (x === undefined)
-    throw bad(`${file} has no array x (uint8 images, [N,H,W,C]), only ${names.slice(0, 5).join(", ")}`);
-  return imagesOf(parseNpy(x, `x of ${file}`), y && parseNpy(y, `y of ${file}`), file);
+  if (arrays.size === 0) {
+    const found = ignored.length > 0 ? ignored[0] : labels === undefined ? "no arrays" : "labels y alone";
+    throw bad(`${file} has no array x (uint8 images, [N,H,W,C]) and none for an input: ${found}`);
+  }
+  return datasetOf(arrays, labels, ignored, file);
 }
+
+function datasetOf(
+  arrays: ReadonlyMap<string, NdArray>,
+  y: NdArray | undefined,
+  ignored: readonly string[],
+  file: string,
+): Dataset {
+  const x = arrays.get("x");
+  const pictures = x === undefined ? [...arrays].filter(([, array]) => mayBeImages(array)) : [];
+  const images = x !== undefined && mayBeImages(x) ? "x" : (pictures[0]?.[0] ?? null);
+  const [name, first] = [...arrays].find(([each]) => each === images) ?? [...arrays][0]!;
+  const [count] = first.dims;
+  if (count === undefined) throw bad(`${name} of ${file} is a single number; samples stand along the first axis`);
+  const labels = y === undefined ? undefined : labelsOf(y, count, file);
+  try {
+    const whole = datasetFromInputs(arrays, labels, ignored);
+    if (images === null) return whole;
+    return { ...datasetFromArrays(imagesOf(first, labels)), ignored, arrays: { byName: arrays, images } };
+  } catch (error) {
+    if (!(error instanceof LowrankError)) throw error;
+    throw bad(`${file}: ${error.message}`);
+  }
+}
+
+const mayBeImages = ({ type, dims }: NdArray): boolean =>
+  type === "uint8" && (dims.length === 3 || (dims.length === 4 && isChannels(dims[3])));
 
 /**
  * Images from IDX files (MNIST's format), already unzipped.
  * @throws LowrankError `bad-data`
  */
 export function arraysFromIdx(images: Uint8Array, labels: Uint8Array | undefined, file: string): Arrays {
-  return imagesOf(parseIdx(images, file), labels && parseIdx(labels, `labels of ${file}`), file);
+  const x = parseIdx(images, file);
+  if (!mayBeImages(x)) {
+    throw bad(`${file}: images must be uint8 [N,H,W], [N,H,W,1] or [N,H,W,3]; found [${x.dims}]`);
+  }
+  return imagesOf(x, labels && labelsOf(parseIdx(labels, `labels of ${file}`), x.dims[0]!, file));
 }
 
-function parseIdx(bytes: Uint8Array, name: string): IntegerArray {
+function parseIdx(bytes: Uint8Array, name: string): NdArray {
   const rank = bytes[3] ?? 0;
   if (bytes.length < 4 || bytes[0] !== 0 || bytes[1] !== 0 || rank < 1) throw bad(`${name} is not an IDX file`);
   if (bytes[2] !== 0x08) throw bad(`${name} does not hold unsigned bytes`);
@@ -100,21 +150,26 @@ function parseIdx(bytes: Uint8Array, name: string): IntegerArray {
   const start = 4 + 4 * rank;
   if (bytes.length < start) throw bad(`${name} is cut short`);
   const dims = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i, false));
-  const count = dims.reduce((product, dim) => product * dim, 1);
+  const count = elementCount(dims);
   if (bytes.length - start < count) throw bad(`${name} is cut short: ${bytes.length - start} of ${count} bytes`);
-  return { dims, data: bytes.subarray(start, start + count) };
+  return { type: "uint8", dims, data: bytes.subarray(start, start + count) };
 }
 
-function imagesOf(x: IntegerArray, y: IntegerArray | undefined, file: string): Arrays {
-  const [count = 0, height = 0, width = 0, channels = 1, ...more] = x.dims;
-  if (!(x.data instanceof Uint8Array) || x.dims.length < 3 || more.length > 0 || (channels !== 1 && channels !== 3)) {
-    throw bad(`${file}: images must be uint8 [N,H,W], [N,H,W,1] or [N,H,W,3]; found [${x.dims}]`);
-  }
-  // One number an image, be it [N] or, as Keras has it, [N,1].
-  if (y !== undefined && (y.dims[0] !== count || y.data.length !== count)) {
+function imagesOf({ dims, data }: NdArray, y: Int32Array | undefined): Arrays {
+  const [count = 0, height = 0, width = 0, channels = 1] = dims;
+  return { x: data as Uint8Array, shape: [count, height, width, channels], y };
+}
+
+/** One number a sample, be it [N] or, as Keras has it, [N,1]. */
+function labelsOf(y: NdArray, count: number, file: string): Int32Array {
+  if (y.type.startsWith("float")) throw bad(`${file}: labels must be integers; y is ${y.type}`);
+  if (y.dims[0] !== count || y.data.length !== count) {
     throw bad(`${file}: ${count} images but labels of shape [${y.dims}]`);
   }
-  return { x: x.data, shape: [count, height, width, channels], y: y && Int32Array.from(y.data, Number) };
+  const labels = Array.from(y.data, Number);
+  const past = labels.find((label) => label !== (label | 0));
+  if (past !== undefined) throw bad(`${file}: y holds the label ${past}; labels are below 2^31`);
+  return Int32Array.from(labels);
 }
 
 const bad = (message: string) => new LowrankError("bad-data", message);

@@ -8,7 +8,7 @@ import { gunzip } from "node:zlib";
 import { LowrankError } from "../errors.ts";
 import { type Dataset, datasetFromArrays, datasetFromFiles, type ImageFile, someOf } from "./dataset.ts";
 import { decodeImage, IMAGE_EXTENSIONS } from "./image.node.ts";
-import { arraysFromIdx, arraysFromNumpy } from "./npy.ts";
+import { arraysFromIdx, datasetFromNumpy } from "./npy.ts";
 import { reason } from "./reason.node.ts";
 
 export { encodePng, resizePixels } from "./image.node.ts";
@@ -31,7 +31,7 @@ export async function openDataset(path: string | readonly File[]): Promise<Datas
   const isNumpy = extension === ".npz" || extension === ".npy";
   const isIdx = /idx\d/.test(basename(path));
   if (!info.isFile() || !(isNumpy || isIdx)) throw badData(path, ` is not one of the forms of DATA: ${FORMS}`);
-  if (isNumpy) return datasetFromArrays(arraysFromNumpy(await readBytes(path), path));
+  if (isNumpy) return datasetFromNumpy(await readBytes(path), path);
   return datasetFromArrays(arraysFromIdx(await gunzipped(path), await labelsBeside(path), path));
 }
 

@@ -5,6 +5,7 @@ import type { Model } from "../graph/model.ts";
 import { decodeModel } from "../onnx/decode.ts";
 import { checkLocation } from "../onnx/external.ts";
 import { type Dataset, datasetFromFiles, type ImageFile, type Pixels, toGrey, type Wanted } from "./dataset.ts";
+import { decodeRaster } from "./raster.ts";
 
 /** Fetches a model, and the files beside it that hold its large constants. */
 export async function readModelFile(url: string): Promise<Model> {
@@ -33,7 +34,7 @@ export async function openDataset(files: string | readonly File[]): Promise<Data
   if (typeof files === "string") {
     throw new LowrankError("bad-option", "in a browser, openDataset takes the files that a page was given");
   }
-  const images = files.filter(({ type }) => type.startsWith("image/"));
+  const images = files.filter((file) => file.type.startsWith("image/") || isNetpbm(file));
   const inFolder = images.filter((file) => folderOf(file) !== null);
   const names = [...new Set(inFolder.map((file) => folderOf(file)!))].sort();
   // As in Node: a single folder tells no classes apart, and what lies deeper is not looked for.
@@ -43,7 +44,7 @@ export async function openDataset(files: string | readonly File[]): Promise<Data
     throw new LowrankError("bad-data", "none of these files is an image where images are looked for");
   const entries = used.map((file): ImageFile => {
     const label = classes === null ? null : classes.indexOf(folderOf(file)!);
-    return { name: nameOf(file), label, decode: (wanted) => decode(file, wanted) };
+    return { name: nameOf(file), label, decode: (wanted) => decodeFile(file, wanted) };
   });
   const chosen = new Set(used);
   return datasetFromFiles(entries, classes, files.filter((file) => !chosen.has(file)).map(nameOf));
@@ -55,6 +56,14 @@ const depthOf = (path: string) => path.split("/").length;
 /** The class folder of a file: "cat" of "photos/cat/1.png". */
 function folderOf({ webkitRelativePath: path }: File): string | null {
   return path !== undefined && depthOf(path) === 3 ? path.split("/")[1]! : null;
+}
+
+/** What browsers do not decode themselves. */
+const isNetpbm = ({ name }: File) => /\.p[pgn]m$/i.test(name);
+
+async function decodeFile(file: File, wanted: Wanted): Promise<Pixels> {
+  if (!isNetpbm(file)) return decode(file, wanted);
+  return resizePixels(decodeRaster(new Uint8Array(await file.arrayBuffer()), 2 ** 28), wanted);
 }
 
 async function decode(source: ImageBitmapSource, wanted: Wanted): Promise<Pixels> {
@@ -88,7 +97,7 @@ function imageData({ width, height, channels, data }: Pixels): ImageData {
   const rgba = new Uint8ClampedArray(4 * width * height);
   for (let p = 0; p < width * height; p++) {
     for (let c = 0; c < 3; c++) rgba[4 * p + c] = data[p * channels + Math.min(c, channels - 1)]!;
-    rgba[4 * p + 3] = 255;
+    rgba[4 * p + 3] = channels === 4 ? data[4 * p + 3]! : 255;
   }
   return new ImageData(rgba, width, height);
 }
@@ -97,12 +106,13 @@ function draw(image: CanvasImageSource, w: number, h: number, { width, height, c
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
   context.imageSmoothingQuality = "high";
-  context.fillRect(0, 0, width, height);
+  if (channels !== 4) context.fillRect(0, 0, width, height);
   const right = w === width && h === height;
   const scale = right || fit === "stretch" ? null : Math.max(((8 / 7) * width) / w, ((8 / 7) * height) / h);
   const [dw, dh] = scale === null ? [width, height] : [w * scale, h * scale];
   context.drawImage(image, (width - dw) / 2, (height - dh) / 2, dw, dh);
   const rgba = context.getImageData(0, 0, width, height).data;
+  if (channels === 4) return { width, height, channels, data: Uint8Array.from(rgba) };
   const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => rgba[4 * Math.floor(i / 3) + (i % 3)]!);
   const pixels = { width, height, channels: 3, data } as const;
   return channels === 3 ? pixels : toGrey(pixels);

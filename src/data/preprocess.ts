@@ -2,13 +2,13 @@
 // override them, and the model's own metadata, so that it needs to be said once.
 
 import { LowrankError } from "../errors.ts";
-import type { Dim, ValueInfo } from "../graph/model.ts";
-import type { Fit } from "./dataset.ts";
+import type { ValueInfo } from "../graph/model.ts";
+import { type Channels, type Fit, isChannels } from "./dataset.ts";
 
 export interface Preprocess {
   readonly width: number;
   readonly height: number;
-  readonly channels: 1 | 3;
+  readonly channels: Channels;
   readonly order: "rgb" | "bgr";
   readonly layout: "nchw" | "nhwc";
   /** Each byte is multiplied by `scale`, then `mean` is taken away and the rest divided by `std`, channel by channel. */
@@ -37,7 +37,7 @@ export interface PreprocessOptions {
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
   readonly layout?: string;
-  /** rgb, bgr or grey. */
+  /** rgb, bgr, grey or rgba. */
   readonly channels?: string;
 }
 
@@ -70,8 +70,9 @@ export function resolvePreprocess(
   };
   const order = options.channels === "bgr" ? "bgr" : options.channels === undefined ? (kept?.order ?? "rgb") : "rgb";
   const { scale, fit } = preset;
-  const mean = spread(options.mean ?? meanOfChannels(preset.mean, channels), "--mean");
-  const std = spread(options.std ?? meanOfChannels(preset.std, channels), "--std");
+  if (options.mean !== undefined) checkMean(options.mean, scale);
+  const mean = spread(options.mean ?? forChannels(preset.mean, channels, 0), "--mean");
+  const std = spread(options.std ?? forChannels(preset.std, channels, 1), "--std");
   if (std.some((value) => !(value > 0))) throw bad(`--std must be above 0; got ${std.join(",")}`);
   if (input.type === "uint8") checkBytes(input.name, { scale, mean, std });
   return { preprocess: { width, height, channels, order, layout, scale, mean, std, fit }, assumed };
@@ -83,13 +84,22 @@ function checkBytes(name: string, { scale, mean, std }: Pick<Preprocess, "scale"
   throw bad(`the input ${name} takes bytes (uint8), which the model scales itself: give --preset raw`);
 }
 
-/** A preset of three channels serves one with their average. */
-function meanOfChannels(values: readonly number[], channels: number): readonly number[] {
+/** Means of bytes, taken from pixels that are scaled down before, leave next to nothing of an image. */
+function checkMean(mean: readonly number[], scale: number): void {
+  if (scale > 0.1 || mean.every((value) => Math.abs(value) <= 3)) return;
+  const what = `--mean ${mean.join(",")} is taken away after pixels have been scaled to 0..1, which makes all images one`;
+  throw bad(`${what}: for means and deviations of bytes, 0..255, give --preset raw`);
+}
+
+/** A preset of three channels serves one with their average, and four with `alpha` for the transparency. */
+function forChannels(values: readonly number[], channels: number, alpha: number): readonly number[] {
   if (values.length === 1 || values.length === channels) return values;
+  if (channels === 4) return [...values, alpha];
   return [values.reduce((sum, value) => sum + value, 0) / values.length];
 }
 
 const ORDERS: ReadonlySet<string> = new Set(["rgb", "bgr"]);
+const CHANNELS: Readonly<Record<string, Channels>> = { rgb: 3, bgr: 3, grey: 1, rgba: 4 };
 const LAYOUTS: ReadonlySet<string> = new Set(["nchw", "nhwc"]);
 const FITS: ReadonlySet<string> = new Set(["stretch", "cover"]);
 
@@ -109,7 +119,7 @@ function keptPreprocess(metadata: ReadonlyMap<string, string>): Preprocess | nul
     const { width, height, channels, scale, mean, std } = kept;
     const words = isSize({ width, height }) && ORDERS.has(kept.order) && LAYOUTS.has(kept.layout) && FITS.has(kept.fit);
     const numbers = [scale, ...mean, ...std].every(Number.isFinite);
-    return words && numbers && (channels === 1 || channels === 3) ? kept : null;
+    return words && numbers && isChannels(channels) && (channels < 4 || kept.order === "rgb") ? kept : null;
   } catch {
     return null;
   }
@@ -119,7 +129,6 @@ function layoutOf(asked: string | undefined, kept: Preprocess | null, { shape }:
   if (asked !== undefined && asked !== "nchw" && asked !== "nhwc") throw bad(`--layout is nchw or nhwc; got ${asked}`);
   if (asked !== undefined) return asked;
   if (kept !== null) return kept.layout;
-  const isChannels = (dim: Dim | undefined) => dim === 1 || dim === 3;
   return isChannels(shape?.[3]) && !isChannels(shape?.[1]) ? "nhwc" : "nchw";
 }
 
@@ -128,14 +137,14 @@ function channelsOf(
   kept: Preprocess | null,
   { name, shape }: ValueInfo,
   layout: string,
-): 1 | 3 {
-  if (asked !== undefined && !["rgb", "bgr", "grey"].includes(asked)) {
-    throw bad(`--channels is rgb, bgr or grey; got ${asked}`);
+): Channels {
+  if (asked !== undefined && !Object.hasOwn(CHANNELS, asked)) {
+    throw bad(`--channels is rgb, bgr, grey or rgba; got ${asked}`);
   }
   const fixed = shape?.[layout === "nchw" ? 1 : 3];
-  const wanted = asked === undefined ? undefined : asked === "grey" ? 1 : 3;
+  const wanted = asked === undefined ? undefined : CHANNELS[asked];
   if (typeof fixed !== "number") return wanted ?? kept?.channels ?? 3;
-  if (fixed !== 1 && fixed !== 3) throw bad(`the input ${name} has ${fixed} channels as ${layout}; images have 1 or 3`);
+  if (!isChannels(fixed)) throw bad(`the input ${name} has ${fixed} channels as ${layout}; images have 1, 3 or 4`);
   if (wanted !== undefined && wanted !== fixed)
     throw bad(`--channels ${asked}: the input ${name} has ${fixed} channels`);
   return fixed;
@@ -148,7 +157,7 @@ function presetOf(asked: string | undefined, kept: Preprocess | null, channels: 
     return { preset, assumed: [] };
   }
   if (kept !== null) return { preset: { ...kept, size: undefined } as Preset, assumed: [] };
-  const guess = type === "uint8" ? "raw" : channels === 1 ? "mnist" : "imagenet";
+  const guess = type === "uint8" ? "raw" : channels === 1 ? "mnist" : channels === 4 ? "unit" : "imagenet";
   const sentence = `no preprocessing was given: assumed --preset ${guess}; give --preset to be sure`;
   return { preset: { ...PRESETS[guess]!, size: undefined } as Preset, assumed: [sentence] };
 }
@@ -173,7 +182,8 @@ function sizeOf(
   throw bad(`the input ${name} leaves its height or width free: give --size 224, or height x width as --size 48x320`);
 }
 
-function parseSize(text: string): { height: number; width: number } {
+/** @throws LowrankError `bad-option` */
+export function parseSize(text: string): { height: number; width: number } {
   const match = /^(\d+)(?:x(\d+))?$/.exec(text);
   const height = Number(match?.[1]);
   const width = Number(match?.[2] ?? match?.[1]);

@@ -1,20 +1,22 @@
 // Fine-tunes a model on images: by their labels, or without labels by the outputs of a teacher. The graph stays as it is, the
 // weights change.
 
-import { imageShape } from "../analyze/input.ts";
+import { runShapes } from "../analyze/batch.ts";
+import { imageInput } from "../analyze/input.ts";
 import { blockedWeights } from "../autodiff/gradient.ts";
 import { skipNotes } from "../data/batches.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
+import { normalForm } from "../rewrite/normal-form.ts";
 import type { EpochRecord } from "./checkpoint.ts";
 import { trainableWeights } from "./trainable.ts";
-import { prepareTuning, type TuneOptions, type Tuning, tune } from "./tune.ts";
+import { prepareTuning, sessionOf, type TuneOptions, type Tuning, tune } from "./tune.ts";
 
 export type FinetuneOptions = TuneOptions;
 
 export interface Finetuned {
-  /** The same graph with the weights of the best epoch, or of the last. */
+  /** The same graph (see rewrite/normal-form.ts) with the weights of the best epoch, or of the last. */
   readonly model: Model;
   readonly report: FinetuneReport;
 }
@@ -36,20 +38,23 @@ export interface FinetuneReport {
 }
 
 /**
- * @param model its first output is what is trained; without labels or a teacher it is its own teacher, which only makes sense
+ * @param source its first output is what is trained; without labels or a teacher it is its own teacher, which only makes sense
  *   where something was changed that training can make up for
  * @throws LowrankError `bad-data`, `bad-option`, `unsupported` where no weight can be trained, `interrupted` with the work saved
  */
-export async function finetune(model: Model, options: FinetuneOptions): Promise<Finetuned> {
+export async function finetune(source: Model, options: FinetuneOptions): Promise<Finetuned> {
   const started = performance.now();
   checkOptions(options);
+  const { model, restore, notes: done } = await normalForm(source, sessionOf(options));
   const tuning = await prepareTuning(model, model, options);
   const { weights, frozen, notes } = weightsToTrain(model, tuning);
   const { model: tuned, start, history, best } = await tune(model, tuning, { weights, epochs: options.epochs ?? 2 });
-  const metadata = new Map(model.metadata).set(...preprocessMetadata(tuning.preprocess));
+  const image = imageInput(tuning.inputs);
+  const metadata = new Map(model.metadata);
+  if (image !== null) metadata.set(...preprocessMetadata(image.preprocess!));
   const { train, validation, skipped } = tuning;
   return {
-    model: { ...tuned, metadata },
+    model: restore({ ...tuned, metadata }),
     report: {
       loss: tuning.loss.kind,
       start,
@@ -58,7 +63,7 @@ export async function finetune(model: Model, options: FinetuneOptions): Promise<
       images: { train: train.length, validation: validation.length, skipped: skipped.size },
       weights: { trained: weights.length, frozen },
       seconds: (performance.now() - started) / 1000,
-      notes: [...tuning.input.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
+      notes: [...done, ...tuning.inputs.assumed, ...tuning.notes, ...notes, ...skipNotes(skipped)],
       seed: tuning.seed,
     },
   };
@@ -82,9 +87,9 @@ function checkOptions(options: FinetuneOptions): void {
 }
 
 /** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
-export function weightsToTrain(model: Model, { input }: Pick<Tuning, "input">) {
+export function weightsToTrain(model: Model, { inputs }: Pick<Tuning, "inputs">) {
   const all = trainableWeights(model);
-  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, imageShape(input, input.batch ?? 1));
+  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, runShapes(inputs));
   const weights = all.filter((name) => !blocked.has(name));
   const [first] = blocked.values();
   if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");

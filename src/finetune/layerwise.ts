@@ -2,9 +2,10 @@
 // frozen, and what is above is tuned until the accuracy is back or the layer's share of the epochs is spent. At the end, and
 // past the paper, all weights are tuned together.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import type { Calibration } from "../analyze/calibration.ts";
-import { imageShape, resolveInput } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
+import type { Answers } from "../answers/head.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
@@ -26,6 +27,7 @@ import {
   classCount,
   fingerprintOf,
   prepareTuning,
+  sessionOf,
   type TuneOptions,
   type Tuning,
   tune,
@@ -71,6 +73,8 @@ export interface Layerwise {
   readonly scored: readonly ScoredLayer[];
   readonly calibration: Calibration;
   readonly tuning: Tuning;
+  /** What the outputs mean. */
+  readonly answers: Answers;
   /** Takes a layer apart anew whose weight has been tuned; its inputs are those in `model`. */
   readonly score: (model: Model, layer: Layer, choice: Choice) => Promise<ScoredLayer>;
 }
@@ -126,14 +130,14 @@ export async function prepareLayerwise(
   labels: boolean,
   options: Omit<TuneOptions, "data" | "teacher" | "indices">,
 ): Promise<{ readonly tuning: Tuning; readonly notes: readonly string[] }> {
-  const input = resolveInput(original, options.preprocess ?? {});
+  const inputs = await settleInputs(original, options.preprocess ?? {}, data, sessionOf(options));
   const apart = new Set(measured);
   const indices = sample(data, options.images ?? data.size, options.seed ?? 0).filter((index) => !apart.has(index));
   if (indices.length === 0) {
     const found = `${measured.length} images are too few to tune on some and measure on others`;
     throw new LowrankError("bad-data", `${found}: 16 are the least`);
   }
-  const classes = classCount(original, input);
+  const classes = classCount(original, inputs);
   const fits = classes !== null && (data.classes === null || data.classes.length === classes);
   const wanted = labels && data.labels !== null;
   const found = classes === null ? "the model's output is not one score a class" : `the model knows ${classes} classes`;
@@ -198,7 +202,7 @@ async function oneLayer(
   const attempts: Attempt[] = [];
   for (const target of new Set([original, reference])) {
     const replaced = await approximate(la, what, layer, model, target, options);
-    attempts.push({ ...replaced, target, ...(await assess(original, replaced.model, tuning, options)) });
+    attempts.push({ ...replaced, target, ...(await assess(original, replaced.model, tuning, what.answers, options)) });
   }
   const best = attempts.reduce((a, b) => (b.distance < a.distance ? b : a));
   const above = weightsAbove(best.model, layer.output, tuning);
@@ -267,8 +271,10 @@ function withOriginals(model: Model, names: readonly string[], original: Model):
 }
 
 /** The layer as it is in a network whose weights have been tuned. */
-function layerIn(model: Model, { name, output }: Layer, { input }: Tuning): Layer {
-  const found = findLayers(model, inferShapes(model, imageShape(input, 1))).find((layer) => layer.output === output);
+function layerIn(model: Model, { name, output }: Layer, { inputs }: Tuning): Layer {
+  const found = findLayers(model, inferShapes(model, runShapes(inputs)), samplesOf(inputs)).find(
+    (layer) => layer.output === output,
+  );
   if (found === undefined) throw new Error(`the tuned network has lost its layer ${name}`);
   return { ...found, name };
 }
@@ -324,7 +330,7 @@ async function spend(
 ): Promise<{ model: Model; record: TuningRecord }> {
   const whole = tuning.train.length;
   const epochs = Math.max(1, Math.floor(images / whole + 1e-9));
-  const least = Math.min(whole, tuning.input.batch ?? 1);
+  const least = Math.min(whole, tuning.inputs.batch ?? 1);
   const count = Math.min(whole, Math.max(least, Math.round(images)));
   const train = count === whole ? tuning.train : shuffle(random(seed), tuning.train.slice()).subarray(0, count);
   const batch = batchFor(count * epochs);
@@ -343,15 +349,21 @@ async function spend(
   return { model: trained.best === 0 ? model : trained.model, record };
 }
 
-async function assess(original: Model, model: Model, tuning: Tuning, { session, signal }: LayerwiseOptions) {
-  const { dataset, preprocess, validation, teacher } = tuning;
-  const reading = { ...session, indices: validation, ...(signal && { signal }) };
-  const [first, second] = (await evaluate([original, model], dataset, preprocess, reading)).models;
-  const { agreement, kl, output_error } = second!.versus_first!;
+async function assess(
+  original: Model,
+  model: Model,
+  tuning: Tuning,
+  answers: Answers,
+  { session, signal }: LayerwiseOptions,
+) {
+  const { dataset, inputs, validation, teacher } = tuning;
+  const reading = { ...session, indices: validation, answers, ...(signal && { signal }) };
+  const [first, second] = (await evaluate([original, model], dataset, inputs, reading)).models;
+  const { answers: kept, kl, output_error } = second!.versus_first!;
   const distance = kl ?? output_error;
   return teacher === null
     ? { top1: second!.top1, goal: first!.top1! - MARGIN, distance }
-    : { top1: agreement, goal: 1 - MARGIN, distance };
+    : { top1: kept.drop === null ? null : 1 - kept.drop / 100, goal: 1 - MARGIN, distance };
 }
 
 /** Progress with the layer's name in front, and how many images a second. */

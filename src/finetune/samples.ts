@@ -5,7 +5,7 @@ import { scoresOf } from "../analyze/scores.ts";
 import { type Augmentation, augmentedDataset } from "../data/augment.ts";
 import { type Batch, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { Preprocess } from "../data/preprocess.ts";
+import { type Feeds, feedsFor, type ModelInputs, partOf } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -20,8 +20,6 @@ import {
 } from "../runtime/session.ts";
 import { targetsOf } from "./loss.ts";
 import type { Store } from "./store.ts";
-
-export type Feeds = Readonly<Record<string, NdArray>>;
 
 export interface Sample {
   readonly feeds: Feeds;
@@ -39,9 +37,7 @@ export interface Samples {
 
 export interface SamplesOptions {
   readonly dataset: Dataset;
-  readonly preprocess: Preprocess;
-  /** Name of the model's input. */
-  readonly input: string;
+  readonly inputs: ModelInputs;
   /** The model whose outputs are to be matched; null to use labels. */
   readonly teacher: Model | null;
   /** Classes and label smoothing, where labels are used. */
@@ -58,7 +54,7 @@ export interface SamplesOptions {
  * @throws LowrankError `bad-data`, when a batch is asked for, where an image cannot be read after all
  */
 export async function imageSamples(options: SamplesOptions): Promise<Samples> {
-  const { dataset, preprocess, input, augmentation, seed, control } = options;
+  const { dataset, inputs, augmentation, seed, control } = options;
   const teacher = options.teacher === null ? null : await openSession(scoresOf(options.teacher), options.session);
   const changes = augmentation.crop || augmentation.flip;
   return {
@@ -70,11 +66,10 @@ export async function imageSamples(options: SamplesOptions): Promise<Samples> {
       const onSkip = (name: string, why: string) => {
         lost ??= `${name} could be read before, but now it cannot: ${why}`;
       };
-      for await (const batch of batches(source, preprocess, { indices: wanted, batch: size, onSkip })) {
+      for await (const batch of batches(source, inputs, { indices: wanted, batch: size, onSkip })) {
         checkInterrupted(control);
         if (lost !== null) throw new LowrankError("bad-data", lost);
-        const feeds = { [input]: batch.input };
-        yield { feeds, target: await targetFor(batch, feeds, teacher, options), labels: batch.labels };
+        yield { feeds: batch.feeds, target: await targetFor(batch, teacher, options), labels: batch.labels };
       }
     },
     dispose: async () => teacher?.dispose(),
@@ -82,26 +77,24 @@ export async function imageSamples(options: SamplesOptions): Promise<Samples> {
 }
 
 async function targetFor(
-  { labels, indices }: Batch,
-  feeds: Feeds,
+  { feeds, labels, indices }: Batch,
   teacher: Session | null,
   { classes, smoothing }: SamplesOptions,
 ): Promise<NdArray> {
   if (teacher === null) return float32([indices.length, classes], targetsOf(labels!, classes, smoothing));
-  const [name, images] = [teacher.outputs[0]!.name, Object.values(feeds)];
-  const input = teacher.inputs[0]!.name;
-  return (await runParts(teacher, teacher.inputs.length === 1 ? { [input]: images[0]! } : feeds, [name]))[name]!;
+  const name = teacher.outputs[0]!.name;
+  const names = teacher.inputs.map((input) => input.name);
+  return (await runParts(teacher, feedsFor(names, feeds), [name]))[name]!;
 }
 
-/** Runs a session on images in parts of its batch size, where it has a fixed one; the last part is filled up with zeros. */
+/** Runs a session on samples in parts of its batch size, where it has a fixed one; the last part is filled up with zeros. */
 export async function runParts(session: Session, feeds: Feeds, outputs: readonly string[]) {
   const fixed = session.inputs.find(({ name }) => name in feeds)?.shape?.[0];
   const count = Object.values(feeds)[0]!.dims[0]!;
   if (typeof fixed !== "number" || fixed === count) return session.run(feeds, outputs);
   const parts: Record<string, NdArray>[] = [];
   for (let start = 0; start < count; start += fixed) {
-    const part = Object.entries(feeds).map(([name, value]) => [name, rows(value, start, fixed)] as const);
-    parts.push(await session.run(Object.fromEntries(part), outputs));
+    parts.push(await session.run(partOf(feeds, count, start, fixed, "zeros"), outputs));
   }
   const whole = (name: string) =>
     joined(
@@ -109,14 +102,6 @@ export async function runParts(session: Session, feeds: Feeds, outputs: readonly
       count,
     );
   return Object.fromEntries(outputs.map((name) => [name, whole(name)] as const));
-}
-
-/** `count` rows from `start` on, past the end zeros. */
-function rows({ dims, data }: NdArray, start: number, count: number): NdArray {
-  const each = elementCount(dims.slice(1));
-  const out = new Float32Array(count * each);
-  out.set((data as Float32Array).subarray(start * each, (start + count) * each));
-  return float32([count, ...dims.slice(1)], out);
 }
 
 /** The first `count` rows of all parts together. */

@@ -113,7 +113,9 @@ function fits(step: Step, resume: Checkpoint | null | undefined): resume is Chec
 /** Shapes of the trained model's inputs for batches of `size` images, read off a first one. */
 async function inputShapes(samples: Samples, images: Int32Array, size: number) {
   for await (const { feeds } of samples.batches(images.subarray(0, 1), 1, 0, true)) {
-    return Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, [size, ...dims.slice(1)]]));
+    return Object.fromEntries(
+      Object.entries(feeds).map(([name, { dims }]) => [name, size === 1 ? dims : [size, ...dims.slice(1)]]),
+    );
   }
   throw new LowrankError("bad-data", "there are no images to train on");
 }

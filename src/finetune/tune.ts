@@ -1,20 +1,21 @@
 // What all tuning shares: the images and how they become input, the loss that the data allows, and one run of the training loop
 // on a chosen set of weights.
 
-import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import { runShapes, settleInputs } from "../analyze/batch.ts";
+import { freeInputs, imageInput, type ModelInput, type ModelInputs } from "../analyze/input.ts";
 import { type Augmentation, keptDataset } from "../data/augment.ts";
 import { batches, sample, split } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
-import type { Preprocess, PreprocessOptions } from "../data/preprocess.ts";
+import { type Dataset, digestArrays } from "../data/dataset.ts";
+import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
-import type { Model, ValueInfo } from "../graph/model.ts";
+import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { digest } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
-import { type ImageInput, whyFixed, withFreeBatch } from "./free-batch.ts";
+import { whyFixed, withFreeBatch } from "./free-batch.ts";
 import type { Loss } from "./loss.ts";
 import { ADAMW, type Optimiser, SGD } from "./optimiser.ts";
 import { frozenSamples, imageSamples, type SamplesOptions } from "./samples.ts";
@@ -73,9 +74,8 @@ export interface WorkFolder {
 /** What stays the same over several runs of the loop. */
 export interface Tuning {
   readonly options: TuneOptions;
-  /** Its batch is null where the graph allows any, whatever the model declares. */
-  readonly input: ModelInput;
-  readonly preprocess: Preprocess;
+  /** The batch is null where the graph allows any, whatever the model declares. */
+  readonly inputs: ModelInputs;
   readonly dataset: Dataset;
   readonly train: Int32Array;
   readonly validation: Int32Array;
@@ -103,67 +103,68 @@ const VALIDATION = 0.1;
  */
 export async function prepareTuning(model: Model, self: Model, options: TuneOptions): Promise<Tuning> {
   const { data, seed = 0, smoothing = 0, temperature = 2 } = options;
-  const own = imageInput(model, options);
+  const own = await settleInputs(model, options.preprocess ?? {}, data, sessionOf(options));
+  checkFloat(imageInput(own), "model");
   const labelled = data.labels !== null && options.teacher === undefined;
   const teacher = labelled ? null : teacherOf(options.teacher ?? self, own);
   const dataset = keptDataset(data, IMAGE_BYTES);
-  const { usable, skipped } = await readableImages(dataset, own.preprocess, options);
+  const { usable, skipped } = await readableImages(dataset, own, options);
   const [validation, train] = split(usable, Math.max(VALIDATION, 1 / usable.length), seed);
-  const { input, notes } = await trainingInput(model, own, options);
+  const { inputs, notes } = await trainingInputs(model, own, options);
   const loss: Loss = labelled
     ? { kind: "cross-entropy", smoothing }
-    : (outputShape(model, input)?.length ?? 2) !== 2
+    : (outputShape(model, inputs)?.length ?? 2) !== 2
       ? { kind: "mean-squared-error" }
       : { kind: "distillation", temperature };
-  const found = { options, input, preprocess: own.preprocess, dataset, train, validation, skipped, loss, notes, seed };
+  const found = { options, inputs, dataset, train, validation, skipped, loss, notes, seed };
   return { ...found, teacher: teacher && (await freed(teacher, options)) };
 }
 
-/** @throws LowrankError `bad-data`, `unsupported` */
-function imageInput(model: Model, options: TuneOptions): ImageInput {
-  const input = resolveInput(model, options.preprocess ?? {});
-  const { name, info, preprocess } = input;
-  checkFloat(info, "model");
-  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${name} is not an image`);
-  return { ...input, preprocess };
-}
-
-function checkFloat({ name, type }: ValueInfo, whose: string): void {
-  if (type === "float32") return;
-  const found = `the ${whose}'s input ${name} is ${type ?? "of no known type"}`;
+/** Images are float32 when a network is trained. */
+function checkFloat(input: ModelInput | null, whose: string): void {
+  // A teacher's session takes float32 in place of float16.
+  if (input === null || input.info.type === "float32" || (whose === "teacher" && input.info.type === "float16")) return;
+  const found = `the ${whose}'s input ${input.name} is ${input.info.type ?? "of no known type"}`;
   throw new LowrankError("unsupported", `${found}: fine-tuning takes a ${whose} whose input is float32`);
 }
 
 interface Teacher {
   readonly model: Model;
-  /** What is fed the images of the trained model. */
-  readonly input: ImageInput;
+  /** What is fed the samples of the trained model. */
+  readonly inputs: ModelInputs;
 }
 
-function teacherOf(model: Model, own: ImageInput): Teacher {
-  const { inputs, initializers } = model.graph;
-  const free = inputs.filter(({ name }) => !initializers.has(name));
-  const info = free.find(({ name }) => name === own.name) ?? free[0];
-  if (info === undefined) throw new LowrankError("bad-model", "the teacher has no input");
-  checkFloat(info, "teacher");
-  const batch = info.shape?.[0];
-  return { model, input: { ...own, name: info.name, info, batch: typeof batch === "number" ? batch : null } };
+/** @throws LowrankError `bad-model` where it has no input, or one that the model has not */
+function teacherOf(model: Model, own: ModelInputs): Teacher {
+  const free = freeInputs(model.graph);
+  if (free.length === 0) throw new LowrankError("bad-model", "the teacher has no input");
+  const inputs = free.map((info): ModelInput => {
+    const same = free.length === 1 ? own.inputs[0] : own.inputs.find(({ name }) => name === info.name);
+    if (same === undefined || free.length !== own.inputs.length) {
+      throw new LowrankError("bad-model", `the teacher's input ${info.name} is none of the model's`);
+    }
+    return { ...same, name: info.name, info };
+  });
+  checkFloat(imageInput({ inputs }), "teacher");
+  const batch = inputs.find(({ whole }) => !whole)?.info.shape?.[0];
+  const fixed = inputs.some(({ whole }) => whole) ? 1 : typeof batch === "number" ? batch : null;
+  return { model, inputs: { ...own, inputs, batch: fixed } };
 }
 
-/** The teacher for any number of images at once where its graph allows it; else it is run on as many as it takes. */
-async function freed({ model, input }: Teacher, options: TuneOptions): Promise<Model> {
-  if (input.batch === null || (await whyFixed(model, input, sessionOf(options))) !== null) return model;
-  return withFreeBatch(model, input.name);
+/** The teacher for any number of samples at once where its graph allows it; else it is run on as many as it takes. */
+async function freed({ model, inputs }: Teacher, options: TuneOptions): Promise<Model> {
+  if (inputs.batch === null || (await whyFixed(model, inputs, options.data, sessionOf(options))) !== null) return model;
+  return withFreeBatch(model);
 }
 
 /** The images that can be read, and those that cannot with the reason. */
-async function readableImages(dataset: Dataset, preprocess: Preprocess, options: TuneOptions) {
+async function readableImages(dataset: Dataset, inputs: ModelInputs, options: TuneOptions) {
   const { images = dataset.size, seed = 0, indices = sample(dataset, images, seed) } = options;
   const skipped = new Map<string, string>();
   const usable: number[] = [];
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
   const reading = { indices, batch: 32, onSkip, ...controlOf(options) };
-  for await (const batch of batches(dataset, preprocess, reading)) {
+  for await (const batch of batches(dataset, inputs, reading)) {
     usable.push(...batch.indices);
     options.onProgress?.({ phase: "reading images", done: usable.length, total: indices.length });
   }
@@ -171,16 +172,19 @@ async function readableImages(dataset: Dataset, preprocess: Preprocess, options:
   return { usable: Int32Array.from(usable), skipped };
 }
 
-/** The input as it is while training: of a free batch where the model fixes another than is wanted and its graph does not. */
-async function trainingInput(model: Model, own: ImageInput, options: TuneOptions) {
-  if (own.batch === null || own.batch === options.batch) return { input: own, notes: [] };
-  const why = await whyFixed(model, own, sessionOf(options));
-  if (why === null) return { input: { ...own, batch: null }, notes: [] };
+/** The inputs as they are while training: of a free batch where the model fixes another than is wanted and its graph does not. */
+async function trainingInputs(model: Model, own: ModelInputs, options: TuneOptions) {
+  if (own.batch === null || own.batch === options.batch) return { inputs: own, notes: [] };
+  const why = await whyFixed(model, own, options.data, sessionOf(options));
+  if (why === null) return { inputs: { ...own, batch: null }, notes: [] };
   const steps = own.batch === 1 ? "one image a step" : `${own.batch} images a step`;
-  return { input: own, notes: [`trained with ${steps}, as many as the model takes and its graph allows: ${why}`] };
+  return { inputs: own, notes: [`trained with ${steps}, as many as the model takes and its graph allows: ${why}`] };
 }
 
-const sessionOf = ({ threads, provider }: TuneOptions): SessionOptions => ({ threads, provider });
+export const sessionOf = ({ threads, provider }: Pick<TuneOptions, "threads" | "provider">): SessionOptions => ({
+  threads,
+  provider,
+});
 
 /** How one run of the loop differs from another. */
 export interface Run {
@@ -195,10 +199,11 @@ export interface Run {
 
 /** Trains `weights` of the model. */
 export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trained> {
-  const { options, input, train: images, validation, loss, seed } = tuning;
+  const { options, inputs, train: images, validation, loss, seed } = tuning;
   const { work } = options;
-  const open = input.batch === null ? withFreeBatch(model, input.name) : model;
-  const parts = run.cache === false ? { frozen: null, trained: open } : splitFrozen(open, run.weights);
+  const open = inputs.batch === null ? withFreeBatch(model) : model;
+  const apart = run.cache !== false && inputs.inputs.every(({ whole }) => !whole);
+  const parts = !apart ? { frozen: null, trained: open } : splitFrozen(open, run.weights);
   const session = sessionOf(options);
   const source = samplesOptions(model, tuning, session);
   const all = Int32Array.from([...images, ...validation]);
@@ -220,7 +225,7 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
       loss,
       optimiser: optimiserOf(options),
       epochs: run.epochs,
-      batch: input.batch ?? options.batch ?? 64,
+      batch: inputs.batch ?? options.batch ?? 64,
       rate: options.rate ?? (options.optimiser === "sgd" ? 0.01 : 3e-4),
       warmUp: 0.05,
       clip: options.clip ?? 1,
@@ -241,11 +246,10 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
 }
 
 function samplesOptions(model: Model, tuning: Tuning, session: SessionOptions): SamplesOptions {
-  const { options, dataset, preprocess, input, teacher, loss, seed } = tuning;
+  const { options, dataset, inputs, teacher, loss, seed } = tuning;
   return {
     dataset,
-    preprocess,
-    input: input.name,
+    inputs,
     teacher,
     classes: teacher === null ? classesOf(model, tuning) : 0,
     smoothing: loss.kind === "cross-entropy" ? (loss.smoothing ?? 0) : 0,
@@ -257,17 +261,17 @@ function samplesOptions(model: Model, tuning: Tuning, session: SessionOptions): 
 }
 
 /** How many scores the model gives an image; null where its output is something else. */
-export function classCount(model: Model, input: ModelInput): number | null {
-  const shape = outputShape(model, input);
+export function classCount(model: Model, inputs: ModelInputs): number | null {
+  const shape = outputShape(model, inputs);
   const classes = shape?.length === 2 ? shape[1] : null;
   return typeof classes === "number" ? classes : null;
 }
 
-const outputShape = (model: Model, input: ModelInput) =>
-  inferShapes(model, imageShape(input, input.batch ?? 1)).get(model.graph.outputs[0]!.name)?.shape;
+const outputShape = (model: Model, inputs: ModelInputs) =>
+  inferShapes(model, runShapes(inputs)).get(model.graph.outputs[0]!.name)?.shape;
 
-function classesOf(model: Model, { input, dataset, train: images, validation }: Tuning): number {
-  const classes = classCount(model, input);
+function classesOf(model: Model, { inputs, dataset, train: images, validation }: Tuning): number {
+  const classes = classCount(model, inputs);
   if (classes === null) {
     const output = model.graph.outputs[0]!.name;
     throw new LowrankError(
@@ -297,8 +301,9 @@ export async function fingerprintOf(
   const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
   const names = [...images, ...validation].map((index) => data.name(index));
   return digest([
-    encodeModel(model),
-    ...(teacher ? [encodeModel(teacher)] : []),
+    await digestModel(model),
+    ...(teacher ? [await digestModel(teacher)] : []),
+    await digestArrays(data),
     JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
   ]);
 }

@@ -62,6 +62,8 @@ export type AttributeValue =
   | { readonly kind: "strings"; readonly value: readonly string[] }
   | { readonly kind: "tensors"; readonly value: readonly Tensor[] }
   | { readonly kind: "graphs"; readonly value: readonly Graph[] }
+  /** Inside a function: the attribute of that name of the call. */
+  | { readonly kind: "reference"; readonly value: string }
   | { readonly kind: "opaque" };
 
 export type Attribute = AttributeValue & { readonly rest?: Rest };
@@ -72,9 +74,26 @@ export interface Node {
   /** "" is the standard ONNX domain. */
   readonly domain: string;
   readonly name: string;
+  /** Which of several functions of the same domain and name is called. */
+  readonly overload?: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: Readonly<Record<string, Attribute>>;
+  readonly rest?: Rest;
+}
+
+/** A model-local function: what calls of its domain and name (and overload) stand for. */
+export interface ModelFunction {
+  readonly name: string;
+  readonly domain: string;
+  readonly overload: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Values of attributes that a call leaves out; one that has none is then absent. */
+  readonly defaults: Readonly<Record<string, Attribute>>;
+  /** Operator set versions by domain, which need not be the model's. */
+  readonly opsets: ReadonlyMap<string, number>;
+  readonly nodes: readonly Node[];
   readonly rest?: Rest;
 }
 
@@ -105,6 +124,8 @@ export interface Model {
   readonly producer: string;
   readonly metadata: ReadonlyMap<string, string>;
   readonly graph: Graph;
-  /** Functions, training information and all else a file may hold. */
+  /** Absent where there are none. */
+  readonly functions?: readonly ModelFunction[];
+  /** Training information and all else a file may hold. */
   readonly rest?: Rest;
 }

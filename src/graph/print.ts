@@ -106,6 +106,8 @@ function attributeText(attribute: Attribute): string {
       return printTensor(attribute.value);
     case "tensors":
       return list(attribute.value.map(printTensor));
+    case "reference":
+      return `@${attribute.value}`;
     default:
       return `<${attribute.kind}>`;
   }

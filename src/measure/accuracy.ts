@@ -1,16 +1,26 @@
-// Accuracy of models on the same images, and how far each answers like the first: one pass, every model on every batch.
+// Models on the same inputs: accuracy by labels, and how many of the first one's answers each other keeps. One pass, every model on every
+// batch.
 
+import { freeInputs } from "../analyze/input.ts";
+import { classScores } from "../answers/class-scores.ts";
+import { answerOf } from "../answers/classes.ts";
+import { type Answers, type ClassesHead, type Sample, samplesOf } from "../answers/head.ts";
+import { outputNames } from "../answers/kinds.ts";
+import { rowKl } from "../answers/kl.ts";
 import { type Batch, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import type { Preprocess } from "../data/preprocess.ts";
+import { type Feeds, feedsFor, type ModelInputs, partOf } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
+import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
-import { type NdArray, openSession, type Session } from "../runtime/session.ts";
-import { divergence, scoreRows } from "./divergence.ts";
+import { openSession, type Session } from "../runtime/session.ts";
+import { type AnswersComparison, type Comparing, comparing } from "./answers.ts";
 import { type Interval, pairedDifference, wilson } from "./statistics.ts";
 
 export interface EvaluateOptions extends Control {
+  /** What the outputs mean; by default the first one is scores of classes. */
+  readonly answers?: Answers;
   /** Images of the data set; by default all. */
   readonly indices?: Int32Array;
   /** Images a batch where the model leaves that free; by default 32. */
@@ -23,7 +33,9 @@ export interface EvaluateOptions extends Control {
 }
 
 export interface VersusFirst {
-  /** Share of images whose top answer is the first model's; null where outputs are not scores of classes. */
+  /** What became of the first model's answers. */
+  readonly answers: AnswersComparison;
+  /** Share of images whose top answer is the first model's; null where the answers are no classes. */
   readonly agreement: number | null;
   readonly agreement_ci95: Interval | null;
   /** Points of top-1 lost against the first model, 100 * (first - this); null without labels. */
@@ -31,7 +43,7 @@ export interface VersusFirst {
   readonly drop_ci95: Interval | null;
   /** Mean Kullback-Leibler divergence of the first model's class probabilities from this one's, in nats. */
   readonly kl: number | null;
-  /** ||y - y1|| / ||y1|| over all outputs and images. */
+  /** ||y - y1|| / ||y1|| over all outputs that count, and images. */
   readonly output_error: number;
 }
 
@@ -42,7 +54,7 @@ export interface ModelEvaluation {
   readonly top1_ci95: Interval | null;
   /** Null for the first model. */
   readonly versus_first: VersusFirst | null;
-  /** Top answer an image, in the order of `indices`; null where outputs are not scores of classes. */
+  /** Top answer an image, in the order of `indices`; null where the answers are no classes. */
   readonly predictions: Int32Array | null;
 }
 
@@ -61,32 +73,33 @@ export interface Evaluation {
 export async function evaluate(
   models: readonly Model[],
   dataset: Dataset,
-  preprocess: Preprocess,
+  inputs: ModelInputs,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { threads, provider, signal, onSkip } = options;
+  const { threads, provider, signal, onSkip, answers = classScores(models[0]!) } = options;
+  const names = outputNames(answers);
   const sessions: Session[] = [];
   try {
-    for (const model of models) sessions.push(await openSession(model, { threads, provider }));
-    const tallies = models.map(emptyTally);
-    const inputs = models.map(inputOf);
-    const fixed = inputs.map(({ batch }) => batch).find((batch) => batch !== null);
+    for (const model of models) sessions.push(await openSession(withOutputs(model, names), { threads, provider }));
+    const tallies = models.map((_, i) => emptyTally(answers, i === 0));
+    const inputNames = models.map(({ graph }) => freeInputs(graph).map(({ name }) => name));
+    const fixed = inputs.batch ?? models.map(fixedBatch).find((batch) => batch !== null);
     const total = options.indices?.length ?? dataset.size;
     const indices: number[] = [];
     const reading = {
       batch: fixed ?? options.batch ?? 32,
-      type: inputs[0]!.type,
       ...(options.indices && { indices: options.indices }),
       ...(signal && { signal }),
       ...(onSkip && { onSkip }),
     };
-    for await (const batch of batches(dataset, preprocess, reading)) {
+    for await (const batch of batches(dataset, inputs, reading)) {
       checkInterrupted(options);
-      const outputs: Record<string, NdArray>[] = [];
+      const n = batch.indices.length;
+      const samples: (readonly Sample[])[] = [];
       for (const [i, session] of sessions.entries()) {
-        outputs.push(await runPadded(session, inputs[i]!.name, batch.input, fixed ?? null));
+        samples.push(await runPadded(session, feedsFor(inputNames[i]!, batch.feeds), names, n, fixed ?? n));
       }
-      for (const [i, found] of outputs.entries()) addBatch(tallies[i]!, found, outputs[0]!, batch, models[i]!);
+      for (const [i, found] of samples.entries()) addBatch(tallies[i]!, found, samples[0]!, batch);
       indices.push(...batch.indices);
       options.onProgress?.({ phase: "accuracy", done: indices.length, total });
       if (options.enough?.(versus(tallies[1]!, tallies[0]!), indices.length)) break;
@@ -94,129 +107,107 @@ export async function evaluate(
     return {
       n: indices.length,
       indices: Int32Array.from(indices),
-      models: tallies.map((tally, i) => summarise(tally, tallies[0]!, i)),
+      models: tallies.map((tally) => summarise(tally, tallies[0]!)),
     };
   } finally {
     for (const session of sessions) await session.dispose();
   }
 }
 
-function inputOf({ graph }: Model): { name: string; batch: number | null; type: "float32" | "uint8" } {
-  const free = graph.inputs.filter(({ name }) => !graph.initializers.has(name));
-  const input = free.find(({ shape }) => shape?.length === 4) ?? free[0];
-  if (input === undefined) throw new LowrankError("bad-model", "the model has no input");
-  const first = input.shape?.[0];
-  const batch = typeof first === "number" ? first : null;
-  return { name: input.name, batch, type: input.type === "uint8" ? "uint8" : "float32" };
+function fixedBatch({ graph }: Model): number | null {
+  const first = freeInputs(graph)[0]?.shape?.[0];
+  return typeof first === "number" ? first : null;
 }
 
-/** A model of fixed batch size gets its last, smaller batch filled up with zeros; what they give is cut off again. */
-async function runPadded(session: Session, name: string, input: NdArray, fixed: number | null) {
-  const [count = 0, ...rest] = input.dims;
-  if (fixed === null || fixed === count) return session.run({ [name]: input });
-  const each = input.data.length / count;
-  const data = input.type === "uint8" ? new Uint8Array(fixed * each) : new Float32Array(fixed * each);
-  data.set(input.data as Float32Array);
-  const outputs = await session.run({ [name]: { type: input.type, dims: [fixed, ...rest], data } });
-  return Object.fromEntries(
-    Object.entries(outputs).map(([key, value]) => {
-      const [whole = 1, ...dims] = value.dims;
-      const kept = value.data.subarray(0, (value.data.length / whole) * count);
-      return [key, { ...value, dims: [count, ...dims], data: kept }];
-    }),
-  );
+/** A model of fixed batch size gets its last, smaller batch filled up with zeros; what they give is left out. */
+async function runPadded(session: Session, feeds: Feeds, names: readonly string[], count: number, fixed: number) {
+  const outputs = await session.run(fixed === count ? feeds : partOf(feeds, count, 0, fixed, "zeros"), names);
+  return samplesOf(outputs, names, fixed).slice(0, count);
 }
 
 interface Tally {
+  /** The head that labels are of: the first one of classes. */
+  readonly classes: ClassesHead | null;
+  /** Null for the first model. */
+  readonly comparing: Comparing | null;
+  readonly names: readonly string[];
   readonly predictions: number[];
   /** Whether each image's answer was right, among the top one and the top five; empty without labels. */
   readonly right: boolean[];
   top5: number;
-  classes: boolean;
   kl: number;
   difference: number;
   energy: number;
 }
 
-const emptyTally = (): Tally => ({
-  predictions: [],
-  right: [],
-  top5: 0,
-  classes: true,
-  kl: 0,
-  difference: 0,
-  energy: 0,
-});
+function emptyTally(answers: Answers, first: boolean): Tally {
+  const classes = answers.heads.find((head): head is ClassesHead => head.kind === "classes" && head.form !== "sigmoid");
+  return {
+    ...{ classes: classes ?? null, comparing: first ? null : comparing(answers), names: outputNames(answers) },
+    ...{ predictions: [], right: [], top5: 0, kl: 0, difference: 0, energy: 0 },
+  };
+}
 
-function addBatch(
-  tally: Tally,
-  outputs: Record<string, NdArray>,
-  first: Record<string, NdArray>,
-  batch: Batch,
-  model: Model,
-): void {
-  for (const [name, value] of Object.entries(outputs)) {
-    if (!(value.data instanceof Float32Array)) continue;
-    addDifference(tally, value.data, first[name]?.data, name);
-  }
-  const name = model.graph.outputs[0]!.name;
-  const scores = scoreRows(outputs[name]!, batch.indices.length);
-  const reference = scoreRows(first[name] ?? outputs[name]!, batch.indices.length);
-  if (scores === null || reference === null) {
-    tally.classes = false;
-    return;
-  }
-  const K = scores.length / batch.indices.length;
-  for (let i = 0; i < batch.indices.length; i++) {
-    const row = scores.subarray(i * K, (i + 1) * K);
-    const best = row.indexOf(Math.max(...row));
-    tally.predictions.push(best);
-    tally.kl += divergence(reference.subarray(i * K, (i + 1) * K), row);
-    const label = batch.labels?.[i];
-    if (label === undefined) continue;
-    if (label < 0 || label >= K)
-      throw new LowrankError("bad-data", `an image has the label ${label}; the model knows ${K} classes`);
-    tally.right.push(best === label);
-    if (row.reduce((rank, score) => rank + (score > row[label]! ? 1 : 0), 0) < 5) tally.top5++;
+function addBatch(tally: Tally, samples: readonly Sample[], first: readonly Sample[], { labels }: Batch): void {
+  for (const [i, sample] of samples.entries()) {
+    for (const name of tally.names) addDifference(tally, sample, first[i]!, name);
+    tally.comparing?.add(first[i]!, sample);
+    if (tally.classes !== null) addClass(tally, tally.classes, sample, first[i]!, labels?.[i]);
   }
 }
 
-function addDifference(
-  tally: Tally,
-  data: Float32Array,
-  first: ArrayLike<number | bigint> | undefined,
-  name: string,
-): void {
+function addClass(tally: Tally, head: ClassesHead, sample: Sample, first: Sample, label: number | undefined): void {
+  const name = head.outputs[0]!;
+  const best = answerOf(head, sample)[0]!;
+  tally.predictions.push(best);
+  const row = sample[name]!.data;
+  if (!head.numbered) tally.kl += rowKl(first[name]!.data, row);
+  if (label === undefined) return;
+  const K = head.numbered ? head.classes : row.length;
+  if (label < 0 || label >= K)
+    throw new LowrankError("bad-data", `an image has the label ${label}; the model knows ${K} classes`);
+  tally.right.push(best === label);
+  let above = 0;
+  for (const score of row) if (score > row[label]!) above++;
+  if (above < 5) tally.top5++;
+}
+
+/** Where the sizes differ (lists of found objects) there is no difference to tell. */
+function addDifference(tally: Tally, sample: Sample, first: Sample, name: string): void {
+  const [{ data }, { data: reference }] = [sample[name]!, first[name]!];
+  const same = data.length === reference.length;
   for (let i = 0; i < data.length; i++) {
     const value = data[i]!;
     if (!Number.isFinite(value)) throw new LowrankError("runtime", `the output ${name} is not finite (${value})`);
-    const reference = Number(first?.[i] ?? 0);
-    tally.difference += (value - reference) ** 2;
-    tally.energy += reference ** 2;
+    if (!same) continue;
+    tally.difference += (value - reference[i]!) ** 2;
+    tally.energy += reference[i]! ** 2;
   }
 }
 
-function summarise(tally: Tally, first: Tally, index: number): ModelEvaluation {
+function summarise(tally: Tally, first: Tally): ModelEvaluation {
   const n = tally.predictions.length;
-  const labelled = tally.classes && tally.right.length > 0;
+  const labelled = tally.right.length > 0;
   const right = tally.right.filter(Boolean).length;
   return {
     top1: labelled ? right / n : null,
-    top5: labelled ? tally.top5 / n : null,
+    top5: labelled && tally.classes?.numbered === false ? tally.top5 / n : null,
     top1_ci95: labelled ? wilson(right, n) : null,
-    versus_first: index === 0 ? null : versus(tally, first),
-    predictions: tally.classes ? Int32Array.from(tally.predictions) : null,
+    versus_first: tally.comparing === null ? null : versus(tally, first),
+    predictions: tally.classes === null ? null : Int32Array.from(tally.predictions),
   };
 }
 
 function versus(tally: Tally, first: Tally): VersusFirst {
   const n = tally.predictions.length;
+  const answers = tally.comparing!.result();
   const output_error = Math.sqrt(tally.difference / (tally.energy || 1));
-  if (!tally.classes || !first.classes) {
-    return { agreement: null, agreement_ci95: null, drop: null, drop_ci95: null, kl: null, output_error };
+  if (tally.classes === null) {
+    return { answers, agreement: null, agreement_ci95: null, drop: null, drop_ci95: null, kl: null, output_error };
   }
   const same = tally.predictions.filter((answer, i) => answer === first.predictions[i]).length;
-  const base = { agreement: same / n, agreement_ci95: wilson(same, n), kl: tally.kl / n, output_error };
+  const kl = tally.classes.numbered ? null : tally.kl / n;
+  const base = { answers, agreement: same / n, agreement_ci95: wilson(same, n), kl, output_error };
   if (tally.right.length === 0) return { ...base, drop: null, drop_ci95: null };
   const count = (a: boolean, b: boolean) => tally.right.filter((is, i) => first.right[i] === a && is === b).length;
   const [both, lost, won, neither] = [count(true, true), count(true, false), count(false, true), count(false, false)];

@@ -2,6 +2,7 @@
 // the ratio of a round's times tells more than either time. Short runs are repeated until a timer can see them.
 
 import { LowrankError } from "../errors.ts";
+import { toHalves } from "../graph/half.ts";
 import type { Dim, Model, ValueInfo } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { gaussian, random } from "../linalg/random.ts";
@@ -159,7 +160,7 @@ function randomInput(input: ValueInfo, batch: number, given: readonly Dim[] | un
     case "int64":
       return { type: "int64", dims, data: new BigInt64Array(count) };
     case "float16":
-      return { type: "float16", dims, data: new Uint16Array(count) };
+      return { type: "float16", dims, data: toHalves(Float32Array.from({ length: count }, () => gaussian(rng))) };
     default:
       throw new LowrankError("unsupported", `the input ${input.name} is ${input.type}, which cannot be timed`);
   }

@@ -27,7 +27,7 @@ const SECONDS = 0.25;
 const SECONDS_IN_ALL = 10;
 
 /**
- * @param canonical `after` before its layers were lowered, where each stands as replaceLayer has put it
+ * @param canonical `after` before its layers were lowered, where each stands as replaceLayer has put it; its weights are not looked at
  * @returns times by layer name; layers whose input has no known size are left out, as are those whose beginning or end has become
  *   part of other layers
  */

@@ -3,7 +3,7 @@
 export type Interval = readonly [low: number, high: number];
 
 /** The 97.5% quantile of the standard normal distribution. */
-const Z = 1.959963984540054;
+export const Z = 1.959963984540054;
 
 /** The q-quantile of values (0..1), linear between neighbours. NaN of nothing. */
 export function quantile(values: ArrayLike<number>, q: number): number {

@@ -4,6 +4,7 @@
 
 import type { Calibration } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import { classScores } from "../answers/class-scores.ts";
 import { type Emitter, matmul, reshape, swapLast, transpose } from "../autodiff/emit.ts";
 import { convAttributes } from "../autodiff/rules/window.ts";
 import { LowrankError } from "../errors.ts";
@@ -15,7 +16,7 @@ import type { SessionOptions } from "../runtime/session.ts";
 import type { LayerBatch } from "./gradient-graph.ts";
 import { LABELS, windowOfLayer } from "./gradients.ts";
 import { closestProduct, outer } from "./mahalanobis.ts";
-import { confusable } from "./score-gradients.ts";
+import { confusable } from "./sent-vectors.ts";
 import { type Streaming, streamGradients } from "./stream-gradients.ts";
 
 type Numbers = Float32Array | Float64Array;
@@ -109,8 +110,10 @@ export async function mahalanobisDistances(
   const changes = new Map(candidates.map((each) => [each.layer.name, changesOf(each)]));
   const counts = new Map(candidates.map(({ layer, weights }) => [layer.name, weights.length]));
   const sums = new Map(candidates.map(({ layer, weights }) => [layer.name, new Float64Array(weights.length)]));
+  const answers = classScores(model);
   const streaming: Streaming = {
-    vectors: confusable(labels),
+    answers,
+    vectors: confusable(answers, labels, 0),
     wanted: (e, batch) => products(e, batch, changes.get(batch.layer.name)!),
     take({ name }, { data }) {
       const sum = sums.get(name)!;

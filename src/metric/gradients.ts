@@ -6,6 +6,8 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer, LayerOp } from "../analyze/layers.ts";
 import { LARGE_SIDE } from "../analyze/statistics.ts";
+import { classScores } from "../answers/class-scores.ts";
+import type { Answers } from "../answers/head.ts";
 import { type Emitter, matmul, mul, reduceSum, reshape, swapLast, transpose } from "../autodiff/emit.ts";
 import { weightGradient } from "../autodiff/rules/conv-weight.ts";
 import type { Window } from "../autodiff/rules/window.ts";
@@ -16,7 +18,7 @@ import { type Matrix, matrix } from "../linalg/matrix.ts";
 import type { Control } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { LayerBatch, Value, Wanted } from "./gradient-graph.ts";
-import { confusable, fisherDraws } from "./score-gradients.ts";
+import { confusable, curvatureDraws } from "./sent-vectors.ts";
 import { type Streaming, streamGradients } from "./stream-gradients.ts";
 
 export interface LayerGradients {
@@ -34,6 +36,8 @@ export interface LayerGradients {
 
 export interface GradientOptions {
   readonly metric: "mahalanobis" | "kfac";
+  /** What the outputs mean; by default the first one is scores of classes. */
+  readonly answers?: Answers;
   /** For mahalanobis: h, how many of the most probable other labels to send back from; by default 5. */
   readonly labels?: number;
   /** For kfac: how many random vectors to send back for each image; by default 4. */
@@ -59,11 +63,12 @@ export async function gradientStatistics(
   options: GradientOptions,
   control: Control = {},
 ): Promise<ReadonlyMap<string, LayerGradients>> {
-  const { metric, labels = LABELS, draws = DRAWS, seed = 0, session = {} } = options;
+  const { metric, answers = classScores(model), labels = LABELS, draws = DRAWS, seed = 0, session = {} } = options;
   const ofWeights = metric === "mahalanobis";
   const sums = new Map<string, Float32Array | Float64Array>();
   const streaming: Streaming = {
-    vectors: ofWeights ? confusable(labels) : fisherDraws(draws, seed),
+    answers,
+    vectors: ofWeights ? confusable(answers, labels, seed) : curvatureDraws(answers, draws, seed),
     wanted: ofWeights ? squaredGradients : outputMoments,
     // Squares are added up in float32, as large as the weight itself: nothing cancels in a sum of what is not negative.
     take: ({ name }, { data }) =>

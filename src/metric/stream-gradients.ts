@@ -1,21 +1,26 @@
-// Runs calibration images through gradient graphs, every vector at every image's scores once. Layers are taken a group at a time
+// Runs calibration images through gradient graphs, every vector at every image's answers once. Layers are taken a group at a time
 // and images so many at a time that memory stays bounded; what is left of a batch is filled up with images that nothing is sent
 // back from.
 
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
+import { type Answers, samplesOf } from "../answers/head.ts";
+import { valueNames } from "../answers/kinds.ts";
+import type { Batch } from "../data/batches.ts";
+import { partOf } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
-import { float32, type NdArray, type SessionOptions, withSession } from "../runtime/session.ts";
-import { type BatchInput, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
-import { type ScoreGradients, scoreGradients, type Vectors } from "./score-gradients.ts";
+import { float32, type NdArray, type Session, type SessionOptions, withSession } from "../runtime/session.ts";
+import { answeringModel, type BatchInputs, type GradientGraph, gradientGraph, type Wanted } from "./gradient-graph.ts";
+import type { Vectors } from "./sent-vectors.ts";
 
 export interface Streaming {
-  /** What is sent back for each image. */
+  /** What is sent back for each image, from the values of which answers. */
   readonly vectors: Vectors;
+  readonly answers: Answers;
   /** What is made of each layer in each batch, and what is done with it. */
   readonly wanted: Wanted;
   readonly take: (layer: Layer, value: NdArray) => void;
@@ -47,39 +52,40 @@ export async function streamGradients(
   control: Control,
 ): Promise<Streamed> {
   const blocked = new Map<string, string>();
-  const image = await imageInfo(calibration);
+  const first = await firstBatch(calibration);
   const parts = groups(layers, streaming);
-  let sent: ScoreGradients | null = null;
-  let done = 0;
+  let [done, count] = [0, 0];
   const total = parts.length * calibration.count;
   const progress = () => control.onProgress?.({ phase: "gradients", done, total });
-  for (const group of parts) {
-    progress();
-    const images = fixedBatch(model, calibration.input) ?? batchSize(layers, group, calibration.batch, streaming);
-    const input: BatchInput = { ...image, shape: [images, ...image.shape.slice(1)] };
-    const graph = gradientGraph(model, group, input, streaming.wanted);
-    for (const [name, reason] of graph.blocked) blocked.set(name, reason);
-    if (graph.wanted.size === 0) continue;
-    sent ??= await scoreGradients(model, calibration, streaming.vectors, streaming.session, control);
-    await runGroup(graph, group, calibration, sent, streaming, control, (count) => {
-      done += count;
+  await withSession(answeringModel(model, streaming.answers), streaming.session, async (answering) => {
+    for (const [at, group] of parts.entries()) {
       progress();
-    });
-  }
-  return { blocked, count: sent === null ? 0 : sent.byImage.size * sent.passes };
+      const images = calibration.exact ? calibration.batch : batchSize(layers, group, calibration.batch, streaming);
+      const graph = gradientGraph(model, group, inputsOf(first, images), streaming.wanted, streaming.answers);
+      for (const [name, reason] of graph.blocked) blocked.set(name, reason);
+      if (graph.wanted.size === 0) continue;
+      count = 0;
+      await runGroup(graph, answering, group, calibration, streaming, control, (images, vectors) => {
+        done = Math.max(done, at * calibration.count) + images;
+        count += vectors;
+        progress();
+      });
+    }
+  });
+  return { blocked, count };
 }
 
-/** The model's input as the calibration's batches have it. */
-async function imageInfo(calibration: Calibration): Promise<BatchInput> {
-  for await (const { input } of calibration.batches()) {
-    return { name: calibration.input, type: input.type, shape: input.dims };
-  }
+async function firstBatch(calibration: Calibration): Promise<Batch> {
+  for await (const batch of calibration.batches()) return batch;
   throw new LowrankError("bad-data", "there are no calibration images");
 }
 
-function fixedBatch({ graph }: Model, input: string): number | null {
-  const size = graph.inputs.find(({ name }) => name === input)?.shape?.[0];
-  return typeof size === "number" ? size : null;
+/** The model's inputs as a batch has them, for another number of images. */
+function inputsOf({ feeds, indices }: Batch, images: number): BatchInputs {
+  const infos = Object.entries(partOf(feeds, indices.length, 0, images, "last")).map(([name, { type, dims }]) => {
+    return { name, type, shape: dims };
+  });
+  return { images, infos };
 }
 
 /** As many images as fit, and no more than the calibration gives at once. */
@@ -105,47 +111,52 @@ function groups(layers: readonly Layer[], { bytes }: Streaming): readonly (reado
 }
 
 async function runGroup(
-  { model, sent: { name, shape }, wanted }: GradientGraph,
+  { model, images: size, sent, wanted }: GradientGraph,
+  answering: Session,
   group: readonly Layer[],
   calibration: Calibration,
-  sent: ScoreGradients,
-  { take, session }: Streaming,
+  { take, session, vectors, answers }: Streaming,
   control: Control,
-  progress: (images: number) => void,
+  progress: (images: number, vectors: number) => void,
 ): Promise<void> {
-  const size = shape[0]!;
+  const names = valueNames(answers);
   // The values of a walk back live at different times, as in a training step.
   await withSession(model, { ...session, memoryPattern: false }, async (running) => {
-    for await (const { input, indices } of calibration.batches()) {
+    for await (const { feeds: all, indices, labels } of calibration.batches()) {
       for (let from = 0; from < indices.length; from += size) {
         const images = indices.subarray(from, from + size);
-        const feeds = { [calibration.input]: imagesFrom(input, from, size) };
-        for (let pass = 0; pass < sent.passes; pass++) {
+        const feeds = partOf(all, indices.length, from, size, "last");
+        const samples = samplesOf(await answering.run(feeds, names), names, size);
+        const given = Array.from(images, (image, i) =>
+          vectors({ image, sample: samples[i]!, label: labels?.[from + i] ?? null }),
+        );
+        const passes = given[0]!.length;
+        for (let pass = 0; pass < passes; pass++) {
           checkInterrupted(control);
-          const made = await running.run({ ...feeds, [name]: float32(shape, vectorsOf(sent, images, pass, size)) });
+          const made = await running.run({ ...feeds, ...sentFeeds(sent, given, pass) });
           for (const layer of group) if (wanted.has(layer.name)) take(layer, made[wanted.get(layer.name)!]!);
         }
-        progress(images.length);
+        progress(images.length, images.length * passes);
       }
     }
   });
 }
 
-/** Exactly `size` images of a batch, the last one again where there are not so many. */
-function imagesFrom({ type, dims: [n = 0, ...rest], data }: NdArray, from: number, size: number): NdArray {
-  const each = elementCount(rest);
-  const view = (image: number, count: number) => data.subarray(image * each, (image + count) * each);
-  if (from + size <= n) return { type, dims: [size, ...rest], data: view(from, size) };
-  const filled = new (data.constructor as Float32ArrayConstructor)(size * each);
-  for (let i = 0; i < size; i++) filled.set(view(Math.min(from + i, n - 1), 1) as Float32Array, i * each);
-  return { type, dims: [size, ...rest], data: filled };
-}
-
 /** One vector for each image, and zeros where there is no image. */
-function vectorsOf({ classes, byImage }: ScoreGradients, images: Int32Array, pass: number, size: number): Float32Array {
-  const out = new Float32Array(size * classes);
-  for (const [i, image] of images.entries()) {
-    out.set(byImage.get(image)!.subarray(pass * classes, (pass + 1) * classes), i * classes);
-  }
-  return out;
+function sentFeeds(
+  sent: GradientGraph["sent"],
+  given: readonly (readonly Readonly<Record<string, Float32Array>>[])[],
+  pass: number,
+): Record<string, NdArray> {
+  return Object.fromEntries(
+    sent.map(({ value, name, shape }) => {
+      const out = new Float32Array(elementCount(shape));
+      const each = out.length / shape[0]!;
+      for (const [i, passes] of given.entries()) {
+        const v = passes[pass]![value];
+        if (v !== undefined) out.set(v, i * each);
+      }
+      return [name, float32(shape, out)];
+    }),
+  );
 }

@@ -3,7 +3,7 @@
 import { type AttributeProto, AttributeProto_AttributeType as Type } from "onnx-buf";
 import type { AttributeValue } from "../graph/model.ts";
 
-export type Kind = Exclude<AttributeValue["kind"], "opaque">;
+export type Kind = Exclude<AttributeValue["kind"], "opaque" | "reference">;
 
 export type ContentField = "f" | "i" | "s" | "t" | "g" | "floats" | "ints" | "strings" | "tensors" | "graphs";
 
@@ -28,10 +28,10 @@ const OTHER_CONTENT = ["sparseTensor", "tp", "sparseTensors", "typeProtos"] as c
 
 /**
  * An attribute's kind: by its type or, in files of the first IR version, which had no types, by its only filled field.
- * References to a function's attribute and kinds that are not modelled are "opaque".
+ * Kinds that are not modelled are "opaque".
  */
-export function kindOf(message: AttributeProto): Kind | "opaque" {
-  if (message.refAttrName !== "") return "opaque";
+export function kindOf(message: AttributeProto): Kind | "reference" | "opaque" {
+  if (message.refAttrName !== "") return "reference";
   if (message.type !== Type.UNDEFINED) {
     return KINDS.find((kind) => ATTRIBUTE_KINDS[kind].type === message.type) ?? "opaque";
   }

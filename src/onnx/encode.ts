@@ -46,7 +46,7 @@ export function encodeExternal(model: Model, location: string, threshold = 1024)
   const data: Bytes[] = [];
   let end = 0;
   const place: Place = (bytes) => {
-    if (bytes.length < threshold || bytes.length === 0) return null;
+    if (bytes.length < Math.max(threshold, 1)) return null;
     const alignment = bytes.length >= 2 ** 20 ? 4096 : 64;
     const offset = Math.ceil(end / alignment) * alignment;
     if (offset > end) data.push(new Uint8Array(offset - end));
@@ -55,6 +55,21 @@ export function encodeExternal(model: Model, location: string, threshold = 1024)
     return { location: clean, offset, length: bytes.length };
   };
   return { bytes: joined(withinLimit(chunksOf(writeModel(model, place), PROTOBUF_LIMIT))), data };
+}
+
+/**
+ * As `encodeExternal`, but each of these initialisers is a file of its own and lies where it lay: nothing is copied.
+ * @returns the ONNX file, and the others by the path that it knows them by
+ */
+export function encodeSeparate(model: Model, threshold: number): { main: Bytes; data: ReadonlyMap<string, Bytes> } {
+  const data = new Map<string, Bytes>();
+  const place: Place = (bytes) => {
+    if (bytes.length < Math.max(threshold, 1)) return null;
+    const location = `weight${data.size}`;
+    data.set(location, bytes);
+    return { location, offset: 0, length: bytes.length };
+  };
+  return { main: joined(withinLimit(chunksOf(writeModel(model, place), PROTOBUF_LIMIT))), data };
 }
 
 /** One file if it stays within `limit` bytes, else two: the ONNX file and, in `location`, the weights. Both in pieces. */

@@ -1,8 +1,18 @@
-// Protobuf messages -> plain data: ModelProto, GraphProto, NodeProto, AttributeProto. What the plain data does not model
+// Protobuf messages -> plain data: ModelProto, GraphProto, FunctionProto, NodeProto, AttributeProto. What the plain data does not model
 // goes into `rest`.
 
-import type { AttributeProto, GraphProto, ModelProto, NodeProto } from "onnx-buf";
-import type { Attribute, AttributeValue, Graph, Model, Node, Rest, Tensor, ValueInfo } from "../graph/model.ts";
+import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto } from "onnx-buf";
+import type {
+  Attribute,
+  AttributeValue,
+  Graph,
+  Model,
+  ModelFunction,
+  Node,
+  Rest,
+  Tensor,
+  ValueInfo,
+} from "../graph/model.ts";
 import { ATTRIBUTE_KINDS, type Kind, kindOf } from "./attribute-kinds.ts";
 import { badModel, nodeLabel, quote } from "./bad-model.ts";
 import { entriesToKeep, readEntries } from "./entries.ts";
@@ -27,6 +37,7 @@ const MODEL: Modelled<ModelProto> = {
   producerName: "filled",
   metadataProps: "list",
   graph: "list",
+  functions: "list",
 };
 
 /** @throws LowrankError `bad-model` naming the first part that makes no sense */
@@ -48,6 +59,40 @@ export function readModel(message: ModelProto): Model {
     producer: message.producerName,
     metadata,
     graph: readGraph(message.graph, 0),
+    ...(message.functions.length > 0 && { functions: message.functions.map(readFunction) }),
+    ...withRest({ fields: Object.keys(fields).length > 0 ? fields : undefined }),
+  };
+}
+
+const FUNCTION: Modelled<FunctionProto> = {
+  name: "filled",
+  domain: "filled",
+  overload: "filled",
+  input: "list",
+  output: "list",
+  attributeProto: "list",
+  opsetImport: "list",
+  node: "list",
+};
+
+function readFunction(message: FunctionProto): ModelFunction {
+  const { name, domain, overload, input, output } = message;
+  const what = `function ${quote(name)}`;
+  const opsets = readEntries(OPSETS, message.opsetImport);
+  const fields = {
+    ...unmodelled(message, FUNCTION),
+    ...listField("opsetImport", entriesToKeep(OPSETS, message.opsetImport, opsets)),
+    ...(domain === STANDARD_ALIAS && { domain }),
+  };
+  return {
+    ...{ name, domain: domainOf(domain), overload, inputs: input, outputs: output, opsets },
+    defaults: Object.fromEntries(
+      message.attributeProto.map((each) => [
+        each.name,
+        readAttribute(each, `attribute ${quote(each.name)} of ${what}`, 0),
+      ]),
+    ),
+    nodes: message.node.map((node) => readNode(node, 0)),
     ...withRest({ fields: Object.keys(fields).length > 0 ? fields : undefined }),
   };
 }
@@ -108,6 +153,7 @@ const NODE: Modelled<NodeProto> = {
   opType: "always",
   name: "filled",
   domain: "filled",
+  overload: "filled",
   input: "list",
   output: "list",
   attribute: "list",
@@ -124,6 +170,7 @@ function readNode(message: NodeProto, depth: number): Node {
     op: message.opType,
     domain: domainOf(message.domain),
     name: message.name,
+    ...(message.overload !== "" && { overload: message.overload }),
     inputs: message.input,
     outputs: message.output,
     attributes: Object.fromEntries(attributes),
@@ -144,6 +191,10 @@ function readNamed(message: AttributeProto, node: NodeProto, depth: number): [st
 
 function readAttribute(message: AttributeProto, what: string, depth: number): Attribute {
   const kind = kindOf(message);
+  if (kind === "reference") {
+    const fields = unmodelled(message, { name: "always", refAttrName: "filled" });
+    return { kind, value: message.refAttrName, ...attributeRest({ kind, fields }) };
+  }
   const value = kind === "opaque" ? null : readContent(message, kind, what, depth);
   if (kind === "opaque" || value === null) {
     return { kind: "opaque", ...attributeRest({ kind: "opaque", fields: unmodelled(message, { name: "always" }) }) };
@@ -159,7 +210,7 @@ function attributeRest(rest: AttributeRemainder): { rest?: Rest } {
   return rest.fields || rest.untyped ? withRest(rest) : {};
 }
 
-type Content = Exclude<AttributeValue, { kind: "opaque" }>["value"];
+type Content = Exclude<AttributeValue, { kind: "opaque" | "reference" }>["value"];
 
 /** The value, or null where the plain data cannot hold it exactly. */
 function readContent(message: AttributeProto, kind: Kind, what: string, depth: number): Content | null {

@@ -4,6 +4,8 @@
 import {
   type AttributeProto,
   AttributeProtoSchema,
+  type FunctionProto,
+  FunctionProtoSchema,
   type GraphProto,
   GraphProtoSchema,
   type ModelProto,
@@ -11,7 +13,7 @@ import {
   type NodeProto,
   NodeProtoSchema,
 } from "onnx-buf";
-import type { Attribute, AttributeValue, Graph, Model, Node } from "../graph/model.ts";
+import type { Attribute, AttributeValue, Graph, Model, ModelFunction, Node } from "../graph/model.ts";
 import { ATTRIBUTE_KINDS } from "./attribute-kinds.ts";
 import { writeEntries } from "./entries.ts";
 import { METADATA, OPSETS, STANDARD_ALIAS } from "./model-entries.ts";
@@ -29,6 +31,22 @@ export function writeModel(model: Model, place?: Place): ModelProto {
   message.opsetImport = writeEntries(OPSETS, model.opsets, fields?.opsetImport);
   message.metadataProps = writeEntries(METADATA, model.metadata, fields?.metadataProps);
   message.graph = writeGraph(model.graph, place);
+  message.functions = (model.functions ?? []).map((each) => writeFunction(each, place));
+  return message;
+}
+
+function writeFunction(one: ModelFunction, place?: Place): FunctionProto {
+  const fields = remainder<Remainder<FunctionProto>>(one.rest)?.fields;
+  const message = lay(FunctionProtoSchema, fields);
+  put(message, fields, "name", one.name, "filled");
+  const alias = one.domain === "" && fields?.domain === STANDARD_ALIAS;
+  if (!alias) put(message, fields, "domain", one.domain, "filled");
+  put(message, fields, "overload", one.overload, "filled");
+  message.input = [...one.inputs];
+  message.output = [...one.outputs];
+  message.opsetImport = writeEntries(OPSETS, one.opsets, fields?.opsetImport);
+  message.attributeProto = Object.entries(one.defaults).map(([name, value]) => writeAttribute(name, value, place));
+  message.node = one.nodes.map((node) => writeNode(node, place));
   return message;
 }
 
@@ -52,6 +70,7 @@ function writeNode(node: Node, place?: Place): NodeProto {
   put(message, fields, "name", node.name, "filled");
   const alias = node.domain === "" && fields?.domain === STANDARD_ALIAS;
   if (!alias) put(message, fields, "domain", node.domain, "filled");
+  put(message, fields, "overload", node.overload ?? "", "filled");
   message.input = [...node.inputs];
   message.output = [...node.outputs];
   message.attribute = Object.entries(node.attributes).map(([name, value]) => writeAttribute(name, value, place));
@@ -64,6 +83,12 @@ function writeAttribute(name: string, attribute: Attribute, place?: Place): Attr
     const opaque = lay(AttributeProtoSchema, rest?.fields);
     put(opaque, rest?.fields, "name", name, "always");
     return opaque;
+  }
+  if (attribute.kind === "reference") {
+    const reference = lay(AttributeProtoSchema, rest?.kind === "reference" ? rest.fields : undefined);
+    put(reference, rest?.fields, "name", name, "always");
+    put(reference, rest?.fields, "refAttrName", attribute.value, "filled");
+    return reference;
   }
   const { type, field } = ATTRIBUTE_KINDS[attribute.kind];
   const sameKind = rest?.kind === attribute.kind;
@@ -84,7 +109,7 @@ function textsOf(fields: Partial<AttributeProto> | undefined): Partial<Attribute
 
 const UTF8 = new TextEncoder();
 
-type Modelled = Exclude<AttributeValue, { kind: "opaque" }>;
+type Modelled = Exclude<AttributeValue, { kind: "opaque" | "reference" }>;
 
 function writeContent(attribute: Modelled, place?: Place) {
   switch (attribute.kind) {

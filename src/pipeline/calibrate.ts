@@ -31,8 +31,11 @@ export interface Calibrated {
 
 /** @throws LowrankError `bad-data` where the model's input is no image, `bad-model`, `bad-option` */
 export async function calibrate(source: Model, options: CalibrateOptions): Promise<Calibrated> {
-  const prepared = prepare(source, options.preprocess ?? {});
-  const { calibration } = await chooseImages(prepared, options);
+  const prepared = await prepare(source, options.preprocess ?? {}, options.data);
+  const { data, preprocess = {}, images = null, seed = 0 } = options;
+  const use = { threads: null, batch: 1, seconds: 1 };
+  const rest = { goals: {}, tuning: null, work: null, use, session: {}, control: {} };
+  const { calibration } = await chooseImages(prepared, { data, preprocess, images, seed, ...rest });
   // There are none only without data.
   return { model: prepared.model, layers: prepared.layers, calibration: calibration! };
 }

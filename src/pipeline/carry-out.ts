@@ -1,29 +1,32 @@
 // A plan carried out: its layers replaced and refitted one after the other (and what is above tuned, where that is asked for), the
 // network written and read back, and what was read measured against the original.
 
-import { imageShape, type ModelInput } from "../analyze/input.ts";
+import { feedShapes, imageInput } from "../analyze/input.ts";
 import type { Layer } from "../analyze/layers.ts";
+import type { Answers } from "../answers/head.ts";
+import { answersMetadata } from "../answers/metadata.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
 import { compressLayerwise, type LayerwiseResult, type TuningRecord } from "../finetune/layerwise.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { type EvaluateOptions, type Evaluation, evaluate } from "../measure/accuracy.ts";
 import { fastestForm } from "../measure/forms.ts";
 import { compareLatency, type Latency } from "../measure/latency.ts";
 import { type LayerTime, timeLayers } from "../measure/layers.ts";
 import { decodeModel } from "../onnx/decode.ts";
-import { encodeModel } from "../onnx/encode.ts";
-import { checkInterrupted, controlOf } from "../progress.ts";
+import { encodedSize } from "../onnx/digest.ts";
+import { encodeSeparate } from "../onnx/encode.ts";
+import { memoryReader } from "../onnx/external.ts";
+import { checkInterrupted } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
 import { applyForm, usualForm } from "../rewrite/lower.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startPassages } from "../rewrite/refit.ts";
-import type { SessionOptions } from "../runtime/session.ts";
 import { type Choice, formatPlan, type Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
+import type { Reopened, Settings } from "../settings/settings.ts";
+import { type Compared, compareAnswers } from "./answers.ts";
 import type { Images } from "./images.ts";
-import type { CompressOptions, Reopened } from "./options.ts";
 import type { Prepared } from "./prepare.ts";
 
 /** What a plan is carried out on. */
@@ -34,8 +37,9 @@ export interface Work {
   readonly scored: readonly ScoredLayer[];
   /** Takes one layer apart anew, its weight having been tuned. */
   readonly score: (model: Model, layer: Layer, choice: Choice) => Promise<ScoredLayer>;
-  readonly options: CompressOptions;
-  readonly session: SessionOptions;
+  /** What the outputs mean; null where there are no images. */
+  readonly answers: Answers | null;
+  readonly settings: Settings;
 }
 
 /** The network of a plan. */
@@ -47,7 +51,8 @@ export interface Built extends Pick<LayerwiseResult, "model" | "refits" | "notes
 export interface Measured {
   readonly latency: readonly Latency[];
   readonly layerTimes: ReadonlyMap<string, LayerTime>;
-  readonly evaluation: Evaluation | null;
+  /** Null without images. */
+  readonly compared: Compared | null;
 }
 
 /** A plan's network, as written and read back, and what was measured of it. */
@@ -59,33 +64,35 @@ export interface Outcome {
 }
 
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
-  const { options, prepared, images } = work;
+  const { structure, ...outcome } = await written(work, plan);
+  return { ...outcome, measured: await measure(work, plan, structure, outcome.written.model) };
+}
+
+/** The plan's network, and what it was before it was lowered, of which the weights are let go: those that were written stay. */
+async function written(work: Work, plan: Plan) {
+  const { settings, prepared, images } = work;
   const canonical = await (images.tuning === null ? build : buildTuned)(work, plan);
   const { model, plan: formed } = await lower(work, canonical.model, plan);
-  const written = await (options.reopen ?? throughBytes)(withMetadata(model, prepared.input, formed));
-  return {
-    plan: formed,
-    built: { ...canonical, model },
-    written,
-    measured: await measure(work, plan, canonical.model, written.model),
-  };
+  const reopened = await (settings.reopen ?? throughBytes)(withMetadata(prepared.normal.restore(model), work, formed));
+  const { graph } = canonical.model;
+  const structure = prepared.normal.restore({ ...canonical.model, graph: { ...graph, initializers: new Map() } });
+  return { plan: formed, built: { ...canonical, model: reopened.model }, written: reopened, structure };
 }
 
 /**
  * Each layer in the form that the plan names, else the one that is timed fastest where the goals ask for time, else the one that
  * usually is, so that the same plan gives the same bytes; then what looks across layers.
  */
-async function lower({ la, prepared, options }: Work, canonical: Model, plan: Plan) {
-  const { macs, params, speed, maxDrop } = options;
-  const timed = speed !== undefined || maxDrop !== undefined;
-  const timing = { ...timingOf(prepared, options), zeros: macs === undefined && params === undefined };
+async function lower({ la, prepared, settings }: Work, canonical: Model, plan: Plan) {
+  const { macs, params } = settings.goals;
+  const timing = { ...timingOf(prepared, settings), zeros: macs === undefined && params === undefined };
   const formed = new Map(plan);
   let model = canonical;
   for (const layer of prepared.layers) {
     const choice = plan.get(layer.name);
     if (choice === undefined || layer.op !== "Conv") continue;
-    const fastest = async () => (await fastestForm(model, layer, timing, controlOf(options))).form;
-    const form = choice.form ?? (timed ? await fastest() : usualForm(model, layer));
+    const fastest = async () => (await fastestForm(model, layer, timing, settings.control)).form;
+    const form = choice.form ?? (settings.timed ? await fastest() : usualForm(model, layer));
     if (form === null) continue;
     model = applyForm(model, layer, form);
     formed.set(layer.name, { ...choice, form });
@@ -94,9 +101,9 @@ async function lower({ la, prepared, options }: Work, canonical: Model, plan: Pl
 }
 
 /** Carries out the plan in graph order, so that each refit sees what the layers before it have become. */
-export async function build({ la, prepared, images, scored, options, session }: Work, plan: Plan): Promise<Built> {
+export async function build({ la, prepared, images, scored, settings }: Work, plan: Plan): Promise<Built> {
   const { model, layers } = prepared;
-  const { seed = 0 } = options;
+  const { seed, session, control } = settings;
   const refits = new Map<string, Refit>();
   const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
   let current = model;
@@ -104,88 +111,78 @@ export async function build({ la, prepared, images, scored, options, session }: 
   for (const layer of layers) {
     const choice = plan.get(layer.name);
     if (choice === undefined) continue;
-    checkInterrupted(options);
-    options.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
+    checkInterrupted(control);
+    control.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
     const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const done = await approximateLayer(la, current, model, layer, factors, passages, seed, controlOf(options));
+    const done = await approximateLayer(la, current, model, layer, factors, passages, seed, control);
     [current, passages] = [done.model, done.passages];
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }
-  options.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
+  control.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
   return { model: current, refits, tuned: null, notes: [] };
 }
 
-/** Share of the epochs that is for all weights together. */
-const JOINT = 0.5;
-
 /** The same, but what is above each layer is tuned before the next is approximated. */
 async function buildTuned(work: Work, plan: Plan): Promise<Built> {
-  const { la, prepared, images, scored, score, options, session } = work;
-  const { finetune: epochs = 0, joint = JOINT, seed = 0, metric, work: folder } = options;
+  const { la, prepared, images, scored, score, answers, settings } = work;
+  const { seed, metric, metricAsked, session, control, work: folder } = settings;
+  const { epochs, joint } = settings.tuning!;
   const [calibration, tuning] = [images.calibration!, images.tuning!];
-  const what = { original: prepared.model, plan, scored, calibration, tuning, score };
-  const loop = { epochs, joint, session, seed, settings: [metric ?? null], ...(folder && { work: folder }) };
-  const { tunings, joint: last, ...built } = await compressLayerwise(la, what, { ...loop, ...controlOf(options) });
+  const what = { original: prepared.model, plan, scored, calibration, tuning, score, answers: answers! };
+  const loop = {
+    epochs,
+    joint,
+    session,
+    seed,
+    settings: [metricAsked ? metric : null],
+    ...(folder && { work: folder }),
+  };
+  const { tunings, joint: last, ...built } = await compressLayerwise(la, what, { ...loop, ...control });
   return { ...built, tuned: { tunings, joint: last } };
 }
 
-function withMetadata(model: Model, { preprocess }: ModelInput, plan: Plan): Model {
+function withMetadata(model: Model, { prepared, answers }: Work, plan: Plan): Model {
+  const image = imageInput(prepared.inputs);
   const metadata = new Map(model.metadata).set("lowrank.plan", JSON.stringify(JSON.parse(formatPlan(plan))));
-  if (preprocess !== null) metadata.set(...preprocessMetadata(preprocess));
+  if (image !== null) metadata.set(...preprocessMetadata(image.preprocess!));
+  if (answers !== null) metadata.set(...answersMetadata(answers));
   return { ...model, metadata };
 }
 
 async function throughBytes(model: Model): Promise<Reopened> {
-  const bytes = encodeModel(model);
-  return { model: await decodeModel(bytes), bytes: bytes.byteLength };
+  const { main, data } = encodeSeparate(model, BESIDE);
+  if (data.size === 0) return { model: await decodeModel(main), bytes: main.byteLength };
+  const bytes = encodedSize(model);
+  return { model: await decodeModel(main, { external: memoryReader(data) }), bytes };
 }
 
-/** How the result will be used: threads, provider, and the shape of its input. */
-export function timingOf({ input }: Prepared, { threads, provider, batch = 1 }: CompressOptions) {
-  return { threads, provider, inputShapes: imageShape(input, input.batch ?? batch) };
+/** Bytes from which a weight need not be copied into the file and out of it again. */
+const BESIDE = 2 ** 20;
+
+/** How the result will be used: threads, provider, and the shapes of its inputs. */
+export function timingOf({ inputs }: Prepared, { use, session: { provider } }: Settings) {
+  const threads = use.threads ?? undefined;
+  return { threads, provider, inputShapes: feedShapes(inputs, inputs.batch ?? use.batch) };
 }
 
-async function measure(
-  { prepared, images, options }: Work,
-  plan: Plan,
-  canonical: Model,
-  written: Model,
-): Promise<Measured> {
-  const { model, layers } = prepared;
-  const timing = timingOf(prepared, options);
-  const latency = await measureLatency(prepared, written, options);
+async function measure(work: Work, plan: Plan, structure: Model, written: Model): Promise<Measured> {
+  const { prepared, images, settings } = work;
+  const { model, layers, normal } = prepared;
+  const timing = timingOf(prepared, settings);
+  const latency = await measureLatency(prepared, written, settings);
   const replaced = layers.filter((layer) => plan.has(layer.name));
-  const layerTimes = await timeLayers(model, canonical, written, replaced, timing, options);
+  const layerTimes = await timeLayers(normal.restore(model), structure, written, replaced, timing, settings.control);
   const { measured } = images;
-  const evaluation = measured === null ? null : await compareAnswers(prepared, images, written, measured, options);
-  return { latency, layerTimes, evaluation };
+  const compared = measured === null ? null : await compareAnswers(work, written, measured);
+  return { latency, layerTimes, compared };
 }
 
 /** The whole networks in turn. */
-export function measureLatency(
-  prepared: Prepared,
-  written: Model,
-  options: CompressOptions,
-): Promise<readonly Latency[]> {
-  const { seconds } = options;
+export function measureLatency(prepared: Prepared, written: Model, settings: Settings): Promise<readonly Latency[]> {
+  const { seconds } = settings.use;
   const models = [
     { name: "original", model: prepared.original },
     { name: "compressed", model: written },
   ];
-  return compareLatency(models, { ...timingOf(prepared, options), ...controlOf(options), ...(seconds && { seconds }) });
-}
-
-/** The answers of the original and of another network to some of the images. */
-export function compareAnswers(
-  { original, input }: Prepared,
-  { data, skipped }: Images,
-  other: Model,
-  indices: Int32Array,
-  options: CompressOptions,
-  enough?: NonNullable<EvaluateOptions["enough"]>,
-): Promise<Evaluation> {
-  const { threads, provider } = options;
-  const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
-  const reading = { threads, provider, indices, onSkip, ...(enough && { enough }), ...controlOf(options) };
-  return evaluate([original, other], data!, input.preprocess!, reading);
+  return compareLatency(models, { ...timingOf(prepared, settings), ...settings.control, seconds });
 }

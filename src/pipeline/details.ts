@@ -1,7 +1,8 @@
 // What a run found out on its way, kept for a page that shows it (report/html.ts): plain data of what the search looked at, of the
 // network as it was written, and images that it answers otherwise than the original.
 
-import { imageShape } from "../analyze/input.ts";
+import { runShapes, samplesOf } from "../analyze/batch.ts";
+import { imageInput } from "../analyze/input.ts";
 import type { Rank } from "../approximate/method.ts";
 import type { Evaluation, ModelEvaluation } from "../measure/accuracy.ts";
 import type {
@@ -26,7 +27,7 @@ export async function detailsOf(
   { plan, written, measured }: Outcome,
   searched: Searched | null,
 ): Promise<CompressDetails> {
-  const find = stagesFinder(prepared.model, written.model, imageShape(prepared.input, 1));
+  const find = stagesFinder(prepared.model, written.model, runShapes(prepared.inputs), samplesOf(prepared.inputs));
   const harms = searched !== null && images.calibration !== null;
   const layers = scored.map((one): LayerDetails => {
     const { name } = one.layer;
@@ -37,8 +38,8 @@ export async function detailsOf(
       stages: plan.has(name) ? find(one.layer) : null,
     };
   });
-  const { evaluation } = measured;
-  return { layers, changed: evaluation === null ? null : await changedAnswers(prepared, images, evaluation) };
+  const { compared } = measured;
+  return { layers, changed: compared === null ? null : await changedAnswers(prepared, images, compared.evaluation) };
 }
 
 function candidateDetails(
@@ -70,8 +71,7 @@ async function changedAnswers(
   { indices, models }: Evaluation,
 ): Promise<ChangedAnswers | null> {
   const [before, after] = models.map(({ predictions }: ModelEvaluation) => predictions);
-  const wanted = prepared.input.preprocess;
-  if (!before || !after || data === null || wanted === null) return null;
+  if (!before || !after || data === null) return null;
   const changed = [...indices.keys()].filter((i) => before[i] !== after[i]);
   const label = (i: number) => data.labels?.[indices[i]!] ?? null;
   const kinds = {
@@ -81,9 +81,10 @@ async function changedAnswers(
   const others = changed.filter((i) => !kinds.lost.includes(i) && !kinds.won.includes(i));
   const name = classNames(prepared, data.classes);
   const examples: ChangedImage[] = [];
-  for (const i of inTurn([kinds.lost, kinds.won, others]).slice(0, EXAMPLES)) {
+  const wanted = imageInput(prepared.inputs)?.preprocess ?? null;
+  for (const i of wanted === null ? [] : inTurn([kinds.lost, kinds.won, others]).slice(0, EXAMPLES)) {
     // It was read once already; should it be gone by now, there is one example less.
-    const pixels = await data.load(indices[i]!, wanted).catch(() => null);
+    const pixels = await data.load(indices[i]!, wanted!).catch(() => null);
     if (pixels === null) continue;
     const truth = label(i);
     const answers = { before: name(before[i]!), after: name(after[i]!), label: truth === null ? null : name(truth) };

@@ -7,12 +7,10 @@ import { keptDataset } from "../data/augment.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { MACS_A_SECOND, secondsInAll } from "../deadline.ts";
-import { LowrankError } from "../errors.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
 import { random, seedFor, shuffle } from "../linalg/random.ts";
-import { controlOf } from "../progress.ts";
-import type { CompressOptions } from "./options.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { Prepared } from "./prepare.ts";
 
 export interface Images {
@@ -50,12 +48,20 @@ const MEASURED = 0.25;
 /** Bytes of decoded images that stay in memory. */
 const DECODED_BYTES = 2 ** 30;
 
-/** @throws LowrankError `bad-data` where the model's input is no image or there are too few images */
-export async function chooseImages(prepared: Prepared, options: CompressOptions): Promise<Images> {
-  const { input } = prepared;
-  const { seed = 0, signal, maxDrop } = options;
+/** What the roles of images depend on. */
+export type ImageSettings = Pick<
+  Settings,
+  "data" | "goals" | "images" | "seed" | "tuning" | "work" | "use" | "session" | "preprocess" | "control"
+>;
+
+/** @throws LowrankError `bad-data` where there are too few images */
+export async function chooseImages(prepared: Prepared, settings: ImageSettings): Promise<Images> {
+  const { inputs } = prepared;
+  const { seed, control } = settings;
+  const { signal } = control;
+  const promised = settings.goals.maxDrop !== undefined;
   const skipped = new Map<string, string>();
-  if (options.data === undefined) {
+  if (settings.data === null) {
     return {
       data: null,
       calibration: null,
@@ -68,17 +74,14 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
       notes: [],
     };
   }
-  if (input.preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
-  const data = keptDataset(options.data, DECODED_BYTES);
-  const all = sample(data, options.images ?? imagesInTime(prepared, options), seed);
-  const { measured, choice, rest, heldOut } = shares(all, maxDrop !== undefined, seed);
-  const { tuning, notes } = await chooseTuning(prepared, data, measured, options);
+  const data = keptDataset(settings.data, DECODED_BYTES);
+  const all = sample(data, settings.images ?? imagesInTime(prepared, settings), seed);
+  const { measured, choice, rest, heldOut } = shares(all, promised, seed);
+  const { tuning, notes } = await chooseTuning(prepared, data, measured, settings);
   for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
   const kept = new Set(tuning?.validation);
   const reading = {
     batch: batchFor(prepared),
-    exact: input.batch !== null,
-    type: input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const),
     onSkip: (name: string, reason: string) => skipped.set(name, reason),
     ...(signal && { signal }),
   };
@@ -87,7 +90,7 @@ export async function chooseImages(prepared: Prepared, options: CompressOptions)
     random(seedFor(seed, "calibration")),
     rest.filter((index) => !kept.has(index)),
   );
-  const calibration = calibrationOf(input.name, data, input.preprocess, fitted, reading);
+  const calibration = calibrationOf(inputs, data, fitted, reading);
   return { data, calibration, fitted, tuning, choice, measured, heldOut, skipped, notes };
 }
 
@@ -97,7 +100,7 @@ const PASSES = 5;
 const LEAST = 128;
 
 /** The images used by default, or fewer where there is not the time for them. */
-function imagesInTime(prepared: Prepared, { maxDrop, deadline }: CompressOptions): number {
+function imagesInTime(prepared: Prepared, { goals: { maxDrop }, control: { deadline } }: ImageSettings): number {
   const usual = maxDrop === undefined ? IMAGES : promiseImages(prepared);
   const most = (SHARE * secondsInAll(deadline) * MACS_A_SECOND) / (PASSES * Math.max(1, prepared.costs.macs));
   if (most >= usual) return usual;
@@ -127,16 +130,18 @@ function shares(all: Int32Array, promise: boolean, seed: number) {
 const BATCH = 16;
 const ACTIVATION_BYTES = 64 * 2 ** 20;
 
-function batchFor({ input, layers }: Prepared): number {
+function batchFor({ inputs, layers }: Prepared): number {
   const largest = layers.reduce((most, layer) => Math.max(most, activationBytes(layer)), 1);
-  return input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
+  return inputs.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
 }
 
 /** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
-async function chooseTuning({ original }: Prepared, data: Dataset, measured: Int32Array, options: CompressOptions) {
-  const { finetune, images, seed, labels = true, work, threads, provider, preprocess } = options;
-  if (finetune === undefined) return { tuning: null, notes: [] };
-  const given = Object.entries({ images, seed, threads, provider, preprocess, work });
-  const set = Object.fromEntries(given.filter(([, value]) => value !== undefined));
-  return prepareLayerwise(original, data, measured, labels, { ...set, ...controlOf(options) });
+async function chooseTuning({ normal }: Prepared, data: Dataset, measured: Int32Array, settings: ImageSettings) {
+  const { tuning, images, seed, work, use, session, preprocess, control } = settings;
+  if (tuning === null) return { tuning: null, notes: [] };
+  const chosen = { ...(images !== null && { images }), ...(use.threads !== null && { threads: use.threads }) };
+  const { provider } = session;
+  const folder = { ...(work !== null && { work }), ...(provider !== undefined && { provider }) };
+  const options = { seed, preprocess, ...chosen, ...folder, ...control };
+  return prepareLayerwise(normal.model, data, measured, tuning.labels, options);
 }

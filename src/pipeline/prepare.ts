@@ -1,29 +1,50 @@
-// What is known of a model before it is changed: folded, its layers found, its costs counted.
+// What is known of a model before it is changed: brought into the form that the rest understands, folded, its layers found,
+// its costs counted.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
-import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import type { ModelInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
+import { refuseQuantised } from "../analyze/quantised.ts";
+import type { Dataset } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
+import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { type NormalForm, normalForm } from "../rewrite/normal-form.ts";
+import type { SessionOptions } from "../runtime/session.ts";
 
 export interface Prepared {
+  /** As it came: what is measured is measured against it. */
   readonly original: Model;
-  /** The same with BatchNormalization folded into the layers before. */
+  readonly normal: NormalForm;
+  /** The normal form with BatchNormalization folded into the layers before. */
   readonly model: Model;
   readonly folded: number;
-  readonly input: ModelInput;
+  readonly inputs: ModelInputs;
   readonly layers: readonly Layer[];
-  /** Of the original, for one image. */
+  /** Of the original, for one sample. */
   readonly costs: Costs;
 }
 
-/** Sizes are those of one image. */
-export function prepare(original: Model, preprocess: PreprocessOptions): Prepared {
-  const input = resolveInput(original, preprocess);
-  const given = imageShape(input, 1);
-  const { model, folded } = foldBatchNorm(original);
-  const layers = findLayers(model, inferShapes(model, given));
-  return { original, model, folded, input, layers, costs: countCosts(original, inferShapes(original, given)) };
+/**
+ * @param data what the model will be fed, which may say what its inputs are
+ * @throws LowrankError `unsupported` for a quantised model, `bad-model` where it has no input, and as resolveInputs
+ */
+export async function prepare(
+  original: Model,
+  preprocess: PreprocessOptions,
+  data?: Dataset,
+  session: SessionOptions = {},
+): Promise<Prepared> {
+  const normal = await normalForm(original, session);
+  refuseQuantised(normal.model);
+  const inputs = await settleInputs(normal.model, preprocess, data, session);
+  if (inputs.inputs.length === 0) throw new LowrankError("bad-model", "the model has no input");
+  const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
+  const { model, folded } = foldBatchNorm(normal.model);
+  const layers = findLayers(model, inferShapes(model, given), samples);
+  const costs = countCosts(normal.model, inferShapes(normal.model, given), samples);
+  return { original, normal, model, folded, inputs, layers, costs };
 }

@@ -4,16 +4,18 @@ import type { Costs } from "../analyze/costs.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { METHODS, stageCosts } from "../approximate/methods.ts";
 import type { TuningRecord } from "../finetune/layerwise.ts";
-import type { Evaluation } from "../measure/accuracy.ts";
+import type { Evaluation, VersusFirst } from "../measure/accuracy.ts";
+import type { ScoreDrop } from "../measure/custom-score.ts";
 import type { Latency } from "../measure/latency.ts";
 import type { LayerTime } from "../measure/layers.ts";
 import type { Spent } from "../progress.ts";
 import type { Refit } from "../rewrite/approximate-layer.ts";
 import { type Plan, plainRank } from "../search/plan.ts";
-import type { Found, Goals, Trial } from "../search/promise.ts";
+import type { Drop, Found, Goals, Trial } from "../search/promise.ts";
 import type { ScoredLayer } from "../search/score.ts";
 import type {
   AccuracyReport,
+  AnswersReport,
   CompressReport,
   FinetuningReport,
   LatencyReport,
@@ -35,7 +37,9 @@ export interface Run {
   readonly tuning: Tuned | null;
   readonly latency: readonly Latency[];
   readonly layerTimes: ReadonlyMap<string, LayerTime>;
-  readonly evaluation: Evaluation | null;
+  readonly compared: { readonly evaluation: Evaluation; readonly score: ScoreDrop | null } | null;
+  /** What was lost of what a promise is of; null where nothing could be measured. */
+  readonly drop: Drop | null;
   /** Null where a plan was given. */
   readonly search: Found | null;
   readonly goals: Goals;
@@ -58,7 +62,8 @@ export interface Tuned {
 }
 
 export function describe(run: Run): CompressReport {
-  const { before, after, evaluation } = run;
+  const { before, after, compared } = run;
+  const evaluation = compared?.evaluation ?? null;
   const pair = evaluation?.models[1]?.versus_first ?? null;
   return {
     input: run.names.input,
@@ -68,6 +73,7 @@ export function describe(run: Run): CompressReport {
     bytes: { before: before.bytes, after: after.bytes },
     latency: describeLatency(run),
     accuracy: describeAccuracy(evaluation),
+    answers: pair === null ? null : describeAnswers(pair, run),
     agreement: pair?.agreement ?? null,
     agreement_ci95: pair?.agreement_ci95 ?? null,
     output_error: pair?.output_error ?? null,
@@ -97,10 +103,26 @@ function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null 
   return { before: original.top1, after: compressed.top1, drop: pair.drop, ci95: pair.drop_ci95 };
 }
 
-function describePromise({ search, goals, evaluation }: Run): PromiseReport {
+function describeAnswers({ answers }: VersusFirst, { compared, drop }: Run): AnswersReport {
+  const { heads } = answers;
+  const worst = heads.reduce((a, b) => ((b.share ?? 1) < (a.share ?? 1) ? b : a));
+  const score = compared?.score ?? null;
+  return {
+    kind: worst.kind,
+    outputs: worst.outputs,
+    score: worst.share,
+    before: score?.before ?? null,
+    after: score?.after ?? null,
+    drop: drop?.points ?? null,
+    ci95: drop?.ci95 ?? null,
+    custom: score !== null,
+    heads,
+  };
+}
+
+function describePromise({ search, goals, drop }: Run): PromiseReport {
   const { macs, params, speed, maxDrop } = goals;
-  const pair = evaluation?.models[1]?.versus_first;
-  const most = pair?.drop_ci95?.[1] ?? (pair?.agreement_ci95 && 100 * (1 - pair.agreement_ci95[0]));
+  const most = drop?.ci95?.[1];
   return {
     goals: { macs: macs ?? null, params: params ?? null, speed: speed ?? null, max_drop: maxDrop ?? null },
     certain: maxDrop === undefined || most == null ? null : most <= maxDrop,
@@ -110,8 +132,9 @@ function describePromise({ search, goals, evaluation }: Run): PromiseReport {
 
 function describeTrial({ expected, judged, kept, proof }: Trial): TrialReport {
   const { harm, macs, params } = expected;
-  const { drop, drop_ci95, speedup } = judged;
-  return { harm, macs, params, drop, drop_ci95, speedup, kept, proof };
+  const { drop, speedup } = judged;
+  const lost = { drop: drop?.points ?? null, drop_ci95: drop?.ci95 ?? null };
+  return { harm, macs, params, ...lost, speedup, kept, proof };
 }
 
 function describeTuning({ loss, epochs, train, validation, joint }: Tuned): FinetuningReport {

@@ -1,6 +1,7 @@
 // What a report says first: the few numbers, whether what was asked for is kept and how certain that is, and on which images it was
 // measured.
 
+import { dropOfWhat, headLines } from "./answers.ts";
 import { accuracy, bytes, count, digits, interval, milliseconds, percent, plural } from "./format.ts";
 import type { PageFact } from "./page.ts";
 import type { BeforeAfter, CompressReport, PromiseReport } from "./report.ts";
@@ -28,18 +29,18 @@ function speedFact({ latency }: CompressReport): PageFact {
   return { value: `${digits(speedup)}×`, label: `${what}: ${interval(ci95, digits)}; ${medians}` };
 }
 
-function answersFact({ accuracy: top1, agreement, agreement_ci95, output_error }: CompressReport): readonly PageFact[] {
+function answersFact({ accuracy: top1, answers }: CompressReport): readonly PageFact[] {
   if (top1 !== null) {
     const range = interval(top1.ci95, (value) => value.toFixed(2));
     const label = `points of top-1 ${top1.drop < 0 ? "gained" : "lost"}: ${accuracy(top1.before)} → ${accuracy(top1.after)}, drop's ${range}`;
     return [{ value: Math.abs(top1.drop).toFixed(2), label }];
   }
-  if (agreement !== null) {
-    const range = agreement_ci95 === null ? "" : `, ${interval(agreement_ci95, percent)}`;
-    return [{ value: percent(agreement), label: `of the images get the same answer${range}` }];
-  }
-  if (output_error !== null) return [{ value: digits(output_error), label: "relative error of the outputs" }];
-  return [];
+  if (answers?.custom) return [{ value: answers.drop!.toFixed(2), label: "points of your score lost" }];
+  if (answers === null || answers.score === null) return [];
+  return headLines(answers).map(([label, text], i) => {
+    const { share } = answers.heads[i]!;
+    return { value: share === null ? "none" : percent(share), label: `${label}: ${text}` };
+  });
 }
 
 function ratioFact({ before, after }: BeforeAfter, what: string, told: string): PageFact {
@@ -99,11 +100,11 @@ function tuningText({ loss, epochs, images, joint }: NonNullable<CompressReport[
 }
 
 /** How certain it is that the drop keeps within what was promised. */
-function promiseText({ promise, images, accuracy: top1 }: CompressReport): string {
+function promiseText({ promise, images, answers, accuracy: top1 }: CompressReport): string {
   const most = promise?.goals.max_drop;
   if (promise === null || most == null || promise.certain === null) return "";
   const on = `on ${plural(images.measured, "image")}${images.choice > 0 ? " that had no part in the choice" : ""}`;
-  const what = top1 === null ? "of agreement" : "of top-1";
+  const what = `of ${dropOfWhat(answers, top1 !== null)}`;
   if (promise.certain) {
     return `The promise of at most ${plural(most, "point")} ${what} lost is kept ${on}, and by the whole interval of the drop.`;
   }

@@ -14,6 +14,7 @@ const MOST_NODES = 400;
 interface Network {
   readonly graph: Graph;
   readonly shapes: Shapes;
+  readonly samples: number;
   readonly makers: ReadonlyMap<string, Node>;
   readonly users: ReadonlyMap<string, readonly Node[]>;
   readonly constant: ReadonlyMap<string, Tensor>;
@@ -21,15 +22,19 @@ interface Network {
 
 /**
  * Looks up layers by their input and output in the original.
- * @param inputShapes of one image
+ * @param inputShapes of a run of so many samples
  * @returns null for a layer after which the two networks have no value in common
  */
 export function stagesFinder(
   original: Model,
   written: Model,
   inputShapes: GivenShapes,
+  samples = 1,
 ): (layer: { readonly output: string }) => StagesDetails | null {
-  const [first, second] = [networkOf(original, inputShapes), networkOf(written, inputShapes)];
+  const [first, second] = [original, written].map((model) => networkOf(model, inputShapes, samples)) as [
+    Network,
+    Network,
+  ];
   const shared = sharedValues(first, second);
   return ({ output }) => {
     const end = firstShared(first, output, shared);
@@ -45,10 +50,10 @@ export function stagesFinder(
   };
 }
 
-function networkOf(model: Model, inputShapes: GivenShapes): Network {
+function networkOf(model: Model, inputShapes: GivenShapes, samples: number): Network {
   const { graph } = model;
   const shapes = inferShapes(model, inputShapes);
-  return { graph, shapes, makers: producers(graph), users: consumers(graph), constant: constants(graph) };
+  return { graph, shapes, samples, makers: producers(graph), users: consumers(graph), constant: constants(graph) };
 }
 
 /** Values that both networks make, or take as input. */
@@ -91,7 +96,7 @@ function between(
   return graph.nodes.filter((node) => found.has(node));
 }
 
-function stageDetails(node: Node, { constant, shapes }: Network): StageDetails {
+function stageDetails(node: Node, { constant, shapes, samples }: Network): StageDetails {
   // A product may have its weight on the left.
   const [left, right] = node.inputs.map((name) => constant.get(name)?.dims);
   const weight = (WEIGHTED.has(node.op) ? (right ?? left) : null) ?? null;
@@ -107,7 +112,7 @@ function stageDetails(node: Node, { constant, shapes }: Network): StageDetails {
     strides: node.op === "Conv" ? intsAttribute(node, "strides", [1, 1]) : [],
     dilations: node.op === "Conv" ? intsAttribute(node, "dilations", [1, 1]) : [],
     shape: shape?.every((dim) => typeof dim === "number") ? shape : null,
-    macs: nodeMacs(node, shapes),
+    macs: nodeMacs(node, shapes) / samples,
   };
 }
 

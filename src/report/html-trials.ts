@@ -1,5 +1,6 @@
 // The networks that were tried on the way, as a chart: what each lost against the time that it takes.
 
+import { dropOfWhat } from "./answers.ts";
 import { type ChartPoint, type ChartSeries, drawChart } from "./charts.ts";
 import { plural } from "./format.ts";
 import { CHOSEN_STYLE } from "./html-styles.ts";
@@ -45,7 +46,7 @@ export async function trialsFigure(report: CompressReport): Promise<PageFigure |
         },
       ],
       x: { name: `milliseconds, batch ${latency.batch}`, min: 0 },
-      y: { name: `points of ${report.accuracy === null ? "agreement" : "top-1"} lost` },
+      y: { name: `points of ${dropOfWhat(report.answers, report.accuracy !== null)} lost` },
     },
     "chart-trials",
   );
@@ -55,16 +56,10 @@ export async function trialsFigure(report: CompressReport): Promise<PageFigure |
 /** Networks measured on images that had no part in the choice; the last that was kept is the result itself. */
 const refused = (trials: readonly TrialReport[]) => trials.filter(({ proof, kept }) => proof && !kept);
 
-function resultPoint({ accuracy, agreement, agreement_ci95, latency }: CompressReport): ChartPoint | null {
+function resultPoint({ answers, latency }: CompressReport): ChartPoint | null {
+  if (answers === null || answers.drop === null) return null;
   const x = latency.before_ms / latency.speedup;
-  if (accuracy !== null) return { x, y: accuracy.drop, range: accuracy.ci95 };
-  if (agreement === null) return null;
-  const lost = (share: number) => 100 * (1 - share);
-  return {
-    x,
-    y: lost(agreement),
-    ...(agreement_ci95 && { range: [lost(agreement_ci95[1]), lost(agreement_ci95[0])] as const }),
-  };
+  return { x, y: answers.drop, ...(answers.ci95 && { range: answers.ci95 }) };
 }
 
 function caption(trials: readonly TrialReport[], shown: number): string {

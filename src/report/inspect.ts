@@ -1,16 +1,20 @@
-// What a model is made of, without running it: its layers, what they cost, and which methods can be tried on each.
+// What a model is made of: its layers, what they cost, and which methods can be tried on each.
 
+import { runShapes, samplesOf, settleByShapes } from "../analyze/batch.ts";
 import { countCosts, nodeMacs } from "../analyze/costs.ts";
-import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import { imageInput, type ModelInputs, resolveInputs } from "../analyze/input.ts";
 import { findLayers, type Layer, layersWithoutConstantWeight } from "../analyze/layers.ts";
+import { whyQuantised } from "../analyze/quantised.ts";
 import type { MethodName } from "../approximate/method.ts";
 import { METHODS, stageCosts } from "../approximate/methods.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
-import type { Dim, Model } from "../graph/model.ts";
+import { subgraphs } from "../graph/edit.ts";
+import type { Dim, Graph, Model } from "../graph/model.ts";
 import { inferShapes, type Shapes } from "../graph/shapes.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { encodedSize } from "../onnx/digest.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { normalForm } from "../rewrite/normal-form.ts";
 import { candidateRanks } from "../search/candidates.ts";
 import { plainRank } from "../search/plan.ts";
 import { methodsFor, whyNoMethod } from "../search/score.ts";
@@ -52,9 +56,17 @@ export interface Inspection {
   readonly params: number;
   /** Of the file or files that hold the model. */
   readonly bytes: number;
-  /** The image input, its shape for one image. */
-  readonly input: { readonly name: string; readonly shape: readonly Dim[] | null };
+  /** The image input, else the first, with its shape in one run; null where the model has none. */
+  readonly input: InspectionInput | null;
+  readonly inputs: readonly InspectionInput[];
+  /** Samples that one run takes; null where that is free. */
+  readonly batch: number | null;
   readonly notes: readonly string[];
+}
+
+export interface InspectionInput {
+  readonly name: string;
+  readonly shape: readonly Dim[] | null;
 }
 
 export interface InspectOptions {
@@ -67,53 +79,74 @@ export interface InspectOptions {
 const ASSUMED_SIZE = "224";
 
 /**
- * Describes a model without running it.
- * @throws LowrankError `bad-model` where it has no input or a weight contradicts its node, `bad-option` where options and
+ * Describes a model without running it (but for weights that it computes from constants).
+ * @throws LowrankError `bad-model` where a weight contradicts its node, `bad-option` where options and
  * input disagree
  */
-export function inspect(model: Model, options: InspectOptions = {}): Inspection {
-  const { input, notes } = sizedInput(model, options.preprocess ?? {});
-  const given = imageShape(input, 1);
-  const shapes = inferShapes(model, given);
-  const { macs, params } = countCosts(model, shapes);
+export async function inspect(original: Model, options: InspectOptions = {}): Promise<Inspection> {
+  const { model, notes: done } = await normalForm(original);
+  const { inputs, notes } = sizedInputs(model, options.preprocess ?? {});
+  const quantised = whyQuantised(model);
+  const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
+  const { macs, params } = countCosts(model, inferShapes(model, given), samples);
   const { model: plain, folded } = foldBatchNorm(model);
-  const layers = findLayers(plain, inferShapes(plain, given)).map((layer) => describeLayer(layer, macs));
-  const listed = [...layers, ...otherLayers(plain, inferShapes(plain, given), macs)];
+  const shapes = inferShapes(plain, given);
+  const layers = findLayers(plain, shapes, samples).map((layer) => describeLayer(layer, macs));
+  const listed = [...layers, ...otherLayers(plain, shapes, samples, macs)];
+  const told = inputs.inputs.map(({ name, info }) => ({ name, shape: given[name] ?? info.shape }));
   const order = graphOrder(plain);
   return {
     layers: listed.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0)),
     macs,
     params,
-    bytes: options.bytes ?? encodeModel(model).byteLength,
-    input: { name: input.name, shape: given[input.name] ?? input.info.shape },
-    notes: folded === 0 ? notes : [...notes, foldNote(folded)],
+    bytes: options.bytes ?? encodedSize(original),
+    input: told.find(({ name }) => name === imageInput(inputs)?.name) ?? told[0] ?? null,
+    inputs: told,
+    batch: inputs.batch,
+    notes: [
+      ...notes,
+      ...batchNotes(inputs),
+      ...done,
+      ...(quantised === null ? [] : [quantised]),
+      ...(folded === 0 ? [] : [foldNote(folded)]),
+    ],
   };
+}
+
+function batchNotes(inputs: ModelInputs): readonly string[] {
+  const notes: string[] = [];
+  const { batch } = inputs;
+  if (batch !== null && batch > 1) notes.push(`one run takes ${batch} samples; costs are those of one`);
+  const open = inputs.inputs.find(({ sizes }) => !sizes?.every((size) => typeof size === "number"));
+  if (open === undefined) return notes;
+  const which = `the input ${open.name} leaves sizes free`;
+  return [...notes, `${which}: MACs that depend on them are not known and count as 0; give --size`];
 }
 
 function foldNote(folded: number): string {
   return `${folded} BatchNormalization can be folded into the layer before; layers are shown as they are then`;
 }
 
-/** The input, at an assumed size where it leaves height or width free and none was given. */
-function sizedInput(model: Model, preprocess: PreprocessOptions): { input: ModelInput; notes: readonly string[] } {
+/** The inputs, at an assumed size where they leave height or width free and none was given. */
+function sizedInputs(model: Model, preprocess: PreprocessOptions): { inputs: ModelInputs; notes: readonly string[] } {
   try {
-    return { input: resolveInput(model, preprocess), notes: [] };
+    return { inputs: settleByShapes(model, resolveInputs(model, preprocess), false), notes: [] };
   } catch (error) {
     const sizeMissing = error instanceof LowrankError && error.code === "bad-option" && preprocess.size === undefined;
     if (!sizeMissing) throw error;
-    const input = assumingSize(model, preprocess, error);
-    const shape = (imageShape(input, 1)[input.name] ?? []).join("x");
+    const inputs = settleByShapes(model, assumingSize(model, preprocess, error), false);
+    const shape = (runShapes(inputs)[imageInput(inputs)!.name] ?? []).join("x");
     return {
-      input,
+      inputs,
       notes: [`the input leaves its height or width free: counted for ${shape}; give --size for another`],
     };
   }
 }
 
 /** Where the size was not what was missing, the first error says what was. */
-function assumingSize(model: Model, preprocess: PreprocessOptions, first: LowrankError): ModelInput {
+function assumingSize(model: Model, preprocess: PreprocessOptions, first: LowrankError): ModelInputs {
   try {
-    return resolveInput(model, { ...preprocess, size: ASSUMED_SIZE });
+    return resolveInputs(model, { ...preprocess, size: ASSUMED_SIZE });
   } catch {
     throw first;
   }
@@ -134,20 +167,25 @@ function describeLayer(layer: Layer, total: number): InspectionLayer {
 }
 
 /** Products whose weight is computed or comes from outside. */
-function otherLayers(model: Model, shapes: Shapes, total: number): readonly InspectionLayer[] {
+function otherLayers(model: Model, shapes: Shapes, samples: number, total: number): readonly InspectionLayer[] {
   return layersWithoutConstantWeight(model).map(({ name, op, node, reason }) => {
-    const macs = nodeMacs(node, shapes);
+    const macs = nodeMacs(node, shapes) / samples;
     return { name, op, shape: null, macs, params: 0, macs_share: shareOf(macs, total), methods: [], costs: [], reason };
   });
 }
 
-/** Where each node stands, by its name and by its first output's. */
-function graphOrder(model: Model): ReadonlyMap<string, number> {
+/** Where each node stands, by its name and by its first output's; nodes of a subgraph follow the one that holds it. */
+function graphOrder({ graph }: Model): ReadonlyMap<string, number> {
   const order = new Map<string, number>();
-  for (const [index, { name, outputs }] of model.graph.nodes.entries()) {
-    if (outputs[0] !== undefined) order.set(outputs[0], index);
-    if (name !== "") order.set(name, index);
-  }
+  const walk = ({ nodes }: Graph): void => {
+    for (const node of nodes) {
+      const index = order.size;
+      if (node.outputs[0] !== undefined) order.set(node.outputs[0], index);
+      if (node.name !== "") order.set(node.name, index);
+      for (const body of subgraphs(node)) walk(body);
+    }
+  };
+  walk(graph);
   return order;
 }
 

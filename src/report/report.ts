@@ -59,6 +59,35 @@ export interface AccuracyReport extends BeforeAfter {
   readonly ci95: readonly [number, number];
 }
 
+/** What the network's answers were taken to be, and how many of them are kept. */
+export interface AnswersReport {
+  /** Of the head that lost the most; `heads` has all. */
+  readonly kind: string;
+  readonly outputs: readonly string[];
+  /** Share of the original's answers kept, 0 to 1, or the score of the user's own before and after. */
+  readonly score: number | null;
+  readonly before: number | null;
+  readonly after: number | null;
+  /** Points lost: what a promised drop is of. Null where nothing could be measured. */
+  readonly drop: number | null;
+  readonly ci95: readonly [number, number] | null;
+  /** Whether `before` and `after` are a score of the user's own. */
+  readonly custom: boolean;
+  readonly heads: readonly HeadReport[];
+}
+
+export interface HeadReport {
+  readonly kind: string;
+  readonly outputs: readonly string[];
+  readonly description: string;
+  readonly share: number | null;
+  readonly ci95: readonly [number, number] | null;
+  /** Answers compared: detections, texts, images. */
+  readonly count: number;
+  readonly lost: number | null;
+  readonly added: number | null;
+}
+
 /** A plan that was measured on the way. */
 export interface TrialReport {
   /** Summed harms of its layers. */
@@ -96,6 +125,8 @@ export interface CompressReport {
   readonly bytes: BeforeAfter;
   readonly latency: LatencyReport;
   readonly accuracy: AccuracyReport | null;
+  /** Null without images. */
+  readonly answers: AnswersReport | null;
   /** Share of images with the same top answer; null without images or without classes. */
   readonly agreement: number | null;
   readonly agreement_ci95: readonly [number, number] | null;

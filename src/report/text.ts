@@ -2,6 +2,7 @@
 
 import type { FinetuneReport } from "../finetune/finetune.ts";
 import type { TuningRecord } from "../finetune/layerwise.ts";
+import { headLines } from "./answers.ts";
 import {
   accuracy,
   bytes,
@@ -20,6 +21,7 @@ import {
 } from "./format.ts";
 import type { Inspection, InspectionLayer, MethodCost } from "./inspect.ts";
 import type {
+  AnswersReport,
   BeforeAfter,
   CompressReport,
   FinetuningReport,
@@ -72,24 +74,28 @@ function ratioOf(ratio: number, word: string): string {
 }
 
 function answerLines(report: CompressReport): string[] {
-  const { accuracy: top1, agreement, agreement_ci95, output_error, images } = report;
+  const { accuracy: top1, answers, output_error, images } = report;
   const lines: string[] = [];
   if (top1 !== null) {
     const drop = `drop ${top1.drop.toFixed(2)} points (${interval(top1.ci95, (value) => value.toFixed(2))})`;
     lines.push(`${"top-1".padEnd(11)} ${accuracy(top1.before)} -> ${accuracy(top1.after)}, ${drop}`);
   }
-  if (agreement !== null) {
-    const range = agreement_ci95 === null ? "" : ` (${interval(agreement_ci95, percent)})`;
-    const what = `the same answer for ${percent(agreement)} of ${plural(images.measured, "image")}${range}`;
-    lines.push(`${"agreement".padEnd(11)} ${what}`);
-  }
-  if (output_error !== null) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
+  if (answers?.custom) lines.push(`${"your score".padEnd(11)} ${scoreText(answers)}`);
+  for (const [label, text] of answers === null ? [] : headLines(answers)) lines.push(`${label.padEnd(11)} ${text}`);
+  const plain = answers?.heads.every(({ kind }) => kind === "classes" || kind === "values");
+  // One number over all outputs says nothing where boxes stand beside scores.
+  if (output_error !== null && plain) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
   if (report.promise !== null && report.promise.goals.max_drop !== null) {
     lines.push(`${"promise".padEnd(11)} ${promiseLine(report.promise, images.measured)}`);
   }
   if (report.finetune !== null) lines.push(`${"tuning".padEnd(11)} ${tuningLine(report.finetune, report.layers)}`);
   lines.push(`${"time".padEnd(11)} ${timeSpent(report.seconds_total, report.seconds)}`);
   return lines;
+}
+
+function scoreText({ before, after, drop, ci95 }: AnswersReport): string {
+  const range = ci95 === null ? "" : ` (${interval(ci95, (value) => value.toFixed(2))})`;
+  return `${digits(before!)} -> ${digits(after!)}, drop ${drop!.toFixed(2)} points${range}`;
 }
 
 function promiseLine({ goals, certain, trials }: PromiseReport, images: number): string {
@@ -166,16 +172,19 @@ function notes(texts: readonly string[], ink: Ink): string {
  * @param costs whether to list what each method would cost
  */
 export function inspectText(
-  { layers, macs, params, bytes: size, input, notes: texts }: Inspection,
+  { layers, macs, params, bytes: size, inputs, notes: texts }: Inspection,
   ink: Ink = plainInk,
   costs = false,
 ): string {
-  const shape = input.shape === null ? "of unknown shape" : `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
+  const input = inputs.map(({ name, shape }) => {
+    const text = shape === null ? "of unknown shape" : `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
+    return `${shortName(name)} ${printable(text)}`;
+  });
   const open = layers.filter(({ methods }) => methods.length > 0);
   const share = macs === 0 ? 0 : open.reduce((sum, layer) => sum + layer.macs, 0) / macs;
   const blocks = [
     `${ink.bold(`${count(macs)} MACs`)} for one image, ${count(params)} parameters, ${bytes(size)}; ` +
-      `input ${shortName(input.name)} ${printable(shape)}`,
+      (input.length === 0 ? "no input" : `input ${input.join(", ")}`),
     layers.length === 0 ? "No layers: the model has no Conv, Gemm or MatMul." : inspectTable(layers, ink),
     costs && open.length > 0 ? costsTable(open, ink) : "",
     layers.length === 0

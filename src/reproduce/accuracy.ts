@@ -2,9 +2,10 @@
 // answer alike. The original is run once, and of a changed network only what follows the change.
 
 import { type Passage, run, startPassage } from "../analyze/passage.ts";
+import { scoreRows } from "../answers/class-scores.ts";
+import { rowKl } from "../answers/kl.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
-import { divergence, scoreRows } from "../measure/divergence.ts";
 import { type Interval, pairedDifference, wilson } from "../measure/statistics.ts";
 import type { Control } from "../progress.ts";
 import type { Subject } from "./subject.ts";
@@ -75,7 +76,7 @@ export async function measureAccuracy(
     top1_ci95: wilson(both + won, n),
     drop: (100 * (lost - won)) / n,
     drop_ci95: [100 * low, 100 * high],
-    kl: scores.reduce((sum, row, i) => sum + divergence(baseline.scores[i]!, row), 0) / n,
+    kl: scores.reduce((sum, row, i) => sum + rowKl(baseline.scores[i]!, row), 0) / n,
   };
 }
 

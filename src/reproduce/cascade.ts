@@ -1,10 +1,12 @@
 // The cascade (paper, section 3.5): the first layers of the network approximated one after the other, all at least so many times
 // cheaper, with what is above tuned after each; and the same with refits alone.
 
+import { samplesOf } from "../analyze/batch.ts";
 import { countCosts } from "../analyze/costs.ts";
-import { imageShape } from "../analyze/input.ts";
+import { feedShapes } from "../analyze/input.ts";
 import { findLayers, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { startPassage } from "../analyze/passage.ts";
+import { classScores } from "../answers/class-scores.ts";
 import type { Decomposition, Factors } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import { decompose } from "../approximate/output-side.ts";
@@ -132,7 +134,7 @@ export function measureTunedStage(
       const link = links.find((each) => each.layer === layer.name)!;
       return scoredAs(layer, link, await takenApart(bench, layer, link, within));
     };
-    const what = { original: model, plan, scored, calibration, tuning, score };
+    const what = { original: model, plan, scored, calibration, tuning, score, answers: classScores(model) };
     const options = { epochs: effort.epochs * links.length, joint: 0, session, seed, settings: [], ...control };
     const { model: tuned, tunings } = await compressLayerwise(la, what, options);
     const epochs = [...tunings.values()].reduce((sum, record) => sum + record.epochs, 0);
@@ -162,11 +164,11 @@ async function stageOf(
   runnings: readonly Running[] = [],
 ): Promise<Stage> {
   const { la, subject, baseline, control } = bench;
-  const layers = findLayers(subject.model, inferShapes(subject.model, shapeFor(subject, 1)));
+  const layers = findLayers(subject.model, inferShapes(subject.model, shapeFor(subject, 1)), samplesOf(subject.inputs));
   const finished = await finish(la, model, shapeFor(subject, 1));
   const speeds: StageSpeed[] = [];
   for (const running of runnings) speeds.push(await speedOf(bench, model, layers, stage.links, running));
-  const { macs, params } = countCosts(finished, inferShapes(finished, shapeFor(subject, 1)));
+  const { macs, params } = countCosts(finished, inferShapes(finished, shapeFor(subject, 1)), samplesOf(subject.inputs));
   const accuracy = await measureAccuracy(startPassage(subject.measured, subject.session), baseline, model, control);
   const fewer = (of: readonly Layer[]) => fewerParameters(of, stage.links);
   const [convolutions, dense] = [
@@ -178,7 +180,7 @@ async function stageOf(
 
 const isConvolution = ({ op }: Layer): boolean => op === "Conv";
 
-const shapeFor = ({ input }: Subject, batch: number) => imageShape(input, input.batch ?? batch);
+const shapeFor = ({ inputs }: Subject, batch: number) => feedShapes(inputs, inputs.batch ?? batch);
 
 function fewerParameters(layers: readonly Layer[], links: readonly Link[]): number | null {
   const settings = new Map(links.map(({ layer, setting }) => [layer, setting]));

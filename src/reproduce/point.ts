@@ -2,6 +2,7 @@
 // with all that stands above the layer tuned.
 
 import { biasVector } from "../analyze/layers.ts";
+import { classScores } from "../answers/class-scores.ts";
 import type { Decomposition, MethodName } from "../approximate/method.ts";
 import { compressLayerwise } from "../finetune/layerwise.ts";
 import type { Tuning } from "../finetune/tune.ts";
@@ -74,6 +75,7 @@ export function measureTuned(
     const what = {
       ...{ original: model, plan: new Map([[layer.name, { method, rank }]]), scored: [scored], calibration, tuning },
       score: async () => scored,
+      answers: classScores(model),
     };
     const options = { epochs: effort.epochs, joint: 0, session, seed, settings: [], ...control };
     const { model: tuned, tunings } = await compressLayerwise(la, what, options);

@@ -70,7 +70,7 @@ export async function runExperiments(subject: Subject, options: RunOptions): Pro
   const control: Control = signal ? { signal } : {};
   const baseline = await measureBaseline(subject, control);
   const plans = planLayers(subject.layers, effort.methods);
-  const runnings = runningsOf(options, subject.input.batch);
+  const runnings = runningsOf(options, subject.inputs.batch);
   return withLinalg(subject.session, async (la) => {
     const work = startWork(totalUnits(plans, effort, runnings), options);
     const bench: Bench = {

@@ -1,7 +1,7 @@
 // How much faster a layer is: the layer alone before and after, in turn, at its real input size, for one image and for a batch, on
 // one thread and on all. Of the equal forms that factors can take the fastest counts.
 
-import { imageShape } from "../analyze/input.ts";
+import { feedShapes } from "../analyze/input.ts";
 import type { Layer } from "../analyze/layers.ts";
 import type { Factors } from "../approximate/method.ts";
 import { valueInfo } from "../graph/build.ts";
@@ -50,9 +50,9 @@ export function measureSpeed(
   factors: () => Promise<Factors>,
 ): Promise<Speed> {
   return memo(JSON.stringify(["speed", layer.name, setting, running, machine]), async () => {
-    const { model, input } = subject;
+    const { model, inputs } = subject;
     const { batch, threads } = running;
-    const found = inferShapes(model, imageShape(input, input.batch ?? batch)).get(layer.input);
+    const found = inferShapes(model, feedShapes(inputs, inputs.batch ?? batch)).get(layer.input);
     const info = valueInfo(layer.input, found?.type ?? "float32", found?.shape ?? null);
     const forms = formsOf(replaceLayer(model, layer, inOrder(await factors()), null).model, layer);
     const all = [{ form: null, model }, ...forms];

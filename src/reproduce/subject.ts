@@ -1,14 +1,15 @@
 // What the evaluation is of: a network with BatchNormalization folded, the layers that can be approximated, and images parted into
 // those to fit with and those to measure on.
 
+import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import { type Calibration, calibrationOf } from "../analyze/calibration.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
-import { imageShape, type ModelInput, resolveInput } from "../analyze/input.ts";
+import type { ModelInputs } from "../analyze/input.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { activationBytes } from "../analyze/statistics.ts";
 import { sample, split } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
-import type { Preprocess, PreprocessOptions } from "../data/preprocess.ts";
+import { type Dataset, digestArrays } from "../data/dataset.ts";
+import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import { weightsToTrain } from "../finetune/finetune.ts";
 import { prepareLayerwise } from "../finetune/layerwise.ts";
@@ -17,9 +18,10 @@ import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { random, seedFor, shuffle } from "../linalg/random.ts";
 import { digest } from "../memo.ts";
-import { encodeModel } from "../onnx/encode.ts";
+import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
+import { normalForm } from "../rewrite/normal-form.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 
 /** Images, and which of them are for what. */
@@ -38,8 +40,7 @@ export interface SubjectOptions extends Control {
 
 export interface Subject {
   readonly model: Model;
-  readonly input: ModelInput;
-  readonly preprocess: Preprocess;
+  readonly inputs: ModelInputs;
   readonly costs: Costs;
   /** Those that can be approximated, in graph order; of many the most expensive. */
   readonly layers: readonly Layer[];
@@ -74,12 +75,11 @@ export function partImages(dataset: Dataset, count: number, seed: number): Image
 /** @throws LowrankError `bad-data`, `bad-model`, `unsupported` where the network or the images do not serve */
 export async function prepareSubject(original: Model, images: Images, options: SubjectOptions): Promise<Subject> {
   const { seed, threads } = options;
-  const input = resolveInput(original, options.preprocess);
-  const { preprocess } = input;
-  if (preprocess === null) throw new LowrankError("bad-data", `the model's input ${input.name} is not an image`);
-  const { model } = foldBatchNorm(original);
-  const shapes = inferShapes(model, imageShape(input, 1));
-  const open = findLayers(model, shapes).filter(({ refused }) => refused === null);
+  const normal = (await normalForm(original)).model;
+  const inputs = await settleInputs(normal, options.preprocess, images.dataset, { threads });
+  const { model } = foldBatchNorm(normal);
+  const [shapes, samples] = [inferShapes(model, runShapes(inputs)), samplesOf(inputs)];
+  const open = findLayers(model, shapes, samples).filter(({ refused }) => refused === null);
   if (open.length === 0) throw new LowrankError("unsupported", "the model has no layer that can be approximated");
   const layers = mostExpensive(open);
   const { tuning, notes } = await prepareTuning(model, images, options);
@@ -88,18 +88,15 @@ export async function prepareSubject(original: Model, images: Images, options: S
   const mixed = shuffle(random(seedFor(seed, "calibration")), images.fitted.slice());
   const indices = mixed.filter((index) => !kept.has(index)).subarray(0, CALIBRATION);
   const largest = Math.max(...open.map(activationBytes));
-  const batch = input.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
-  const type = input.info.type === "uint8" ? ("uint8" as const) : ("float32" as const);
-  const reading = { batch, exact: input.batch !== null, type };
-  const calibration = calibrationOf(input.name, images.dataset, preprocess, indices, reading);
-  const measured = calibrationOf(input.name, images.dataset, preprocess, images.measured, reading);
+  const batch = inputs.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
+  const calibration = calibrationOf(inputs, images.dataset, indices, { batch });
+  const measured = calibrationOf(inputs, images.dataset, images.measured, { batch });
   const left = open.length - layers.length;
   return {
     ...{
       model,
-      input,
-      preprocess,
-      costs: countCosts(model, shapes),
+      inputs,
+      costs: countCosts(model, shapes, samples),
       layers,
       images,
       calibration,
@@ -108,9 +105,9 @@ export async function prepareSubject(original: Model, images: Images, options: S
       seed,
     },
     session: threads === undefined ? {} : { threads },
-    fingerprint: await fingerprintOf(model, images, [preprocess, seed]),
+    fingerprint: await fingerprintOf(model, images, [inputs.inputs.map(({ preprocess }) => preprocess), seed]),
     notes: [
-      ...input.assumed,
+      ...inputs.assumed,
       ...notes,
       ...(left > 0 ? [`the ${layers.length} layers with the most MACs were looked at, ${left} others were not`] : []),
     ],
@@ -140,9 +137,13 @@ function mostExpensive(layers: readonly Layer[]): readonly Layer[] {
   return layers.filter((layer) => chosen.has(layer));
 }
 
-function fingerprintOf(model: Model, { dataset, ...parts }: Images, settings: readonly unknown[]): Promise<string> {
+async function fingerprintOf(
+  model: Model,
+  { dataset, ...parts }: Images,
+  settings: readonly unknown[],
+): Promise<string> {
   const images = Object.values(parts).map((indices) =>
     Array.from(indices, (i) => [dataset.name(i), dataset.labels?.[i]]),
   );
-  return digest([encodeModel(model), JSON.stringify([images, settings])]);
+  return digest([await digestModel(model), await digestArrays(dataset), JSON.stringify([images, settings])]);
 }

@@ -30,11 +30,14 @@ export interface SessionValue {
   readonly shape: readonly Dim[] | null;
 }
 
+export interface ArrayClass {
+  readonly name: string;
+  readonly BYTES_PER_ELEMENT: number;
+  new (of?: number | ArrayBuffer): NumericArray;
+}
+
 /** The array class of each element type that sessions take: bool as bytes of 0 and 1, float16 as its bits. */
-export const ARRAYS: ReadonlyMap<ElementType, abstract new () => NumericArray> = new Map<
-  ElementType,
-  abstract new () => NumericArray
->([
+export const ARRAYS: ReadonlyMap<ElementType, ArrayClass> = new Map<ElementType, ArrayClass>([
   ["float32", Float32Array],
   ["float64", Float64Array],
   ["float16", Uint16Array],

@@ -5,6 +5,7 @@ import * as ort from "#ort";
 import { LowrankError, messageOf } from "../errors.ts";
 import type { ElementType, Model } from "../graph/model.ts";
 import { checkFeeds, checkFetches } from "./check.ts";
+import { asDeclared, asNumbers } from "./halves.ts";
 import { type ModelFiles, modelFiles } from "./model-files.ts";
 import { ARRAYS, type NdArray, type NumericArray, type SessionValue } from "./ndarray.ts";
 import { reason } from "./reason.ts";
@@ -28,7 +29,9 @@ export interface SessionOptions {
    * different times, takes a third less without, at the same speed.
    */
   readonly memoryPattern?: boolean;
-  /** Bytes of weights from which they are handed over beside the model, since a protobuf message ends at 2 GiB. */
+  /** Whether ONNX Runtime keeps failures to itself: where one is looked for, nobody needs its line on standard error. */
+  readonly quiet?: boolean;
+  /** Bytes of weights from which they are handed over beside the model, as they lie in memory; by default 128 MiB. */
   readonly externalFrom?: number;
 }
 
@@ -37,7 +40,8 @@ export interface Session {
   readonly outputs: readonly SessionValue[];
   /**
    * Runs the graph once, after everything that was asked for before.
-   * @param feeds a tensor for each input; used in place, so they must stay as they are until the promise settles
+   * @param feeds a tensor for each input; used in place, so they must stay as they are until the promise settles. An input
+   *   of float16 takes float32 too; float16 outputs come as float32, unless a feed was float16 itself
    * @param fetches the outputs wanted; by default all
    * @throws LowrankError `runtime` where feeds or fetches do not fit the graph or ONNX Runtime fails, `unsupported` where
    *   an input or a wanted output holds anything but numbers
@@ -61,7 +65,7 @@ function enqueue<T>(job: () => Promise<T>): Promise<T> {
  * Opens a session.
  * @param model a model, or the bytes of an .onnx file
  * @throws LowrankError `bad-option` for a number of threads that makes no sense, `runtime` with ONNX Runtime's reason
- *   where it refuses the model or the provider, `unsupported` where the weights do not fit into one buffer
+ *   where it refuses the model or the provider
  */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
   const { threads, provider } = options;
@@ -117,9 +121,10 @@ function sessionOf(inner: ort.InferenceSession): Session {
     outputs,
     async run(feeds, fetches) {
       if (disposal) throw new LowrankError("runtime", "the session has been disposed");
-      checkFeeds(inputs, feeds);
+      const declared = asDeclared(inputs, feeds);
+      checkFeeds(inputs, declared);
       const wanted = checkFetches(outputs, fetches);
-      return enqueue(() => runOn(inner, feeds, wanted));
+      return asNumbers(feeds, await enqueue(() => runOn(inner, declared, wanted)));
     },
     dispose() {
       disposal ??= enqueue(() => guard("ONNX Runtime cannot dispose the session", () => inner.release()));
@@ -136,18 +141,18 @@ function describe(metadata: ort.InferenceSession.ValueMetadata): SessionValue {
 }
 
 function ortOptions(options: SessionOptions, { external }: ModelFiles): ort.InferenceSession.SessionOptions {
-  const { threads, provider, spinning = false, optimization = "all", memoryPattern = true } = options;
+  const { threads, provider, spinning = false, optimization = "all", memoryPattern = true, quiet = false } = options;
   const spin = spinning ? "1" : "0";
   return {
     graphOptimizationLevel: optimization,
     executionMode: "sequential",
     enableMemPattern: memoryPattern,
     interOpNumThreads: 1,
-    logSeverityLevel: 3,
+    logSeverityLevel: quiet ? 4 : 3,
     extra: { session: { intra_op: { allow_spinning: spin }, inter_op: { allow_spinning: spin } } },
     ...(threads !== undefined && { intraOpNumThreads: threads }),
     ...(provider !== undefined && { executionProviders: [provider] }),
-    ...(external !== null && { externalData: [external] }),
+    ...(external.length > 0 && { externalData: [...external] }),
   };
 }
 

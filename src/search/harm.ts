@@ -1,20 +1,20 @@
 // The harm of a candidate: how far the network's answers move when that one layer is replaced and all others stay. It is the mean
-// KL divergence of the class probabilities on calibration images, or the squared relative output error where there is no
-// classifier. Images are run up to the layer once, and only what follows is run again. A method's harm is measured at a few of its
+// divergence of the answers on calibration images, by their kind (answers/). Images are run up to the layer once, and only what follows is run again. A method's harm is measured at a few of its
 // ranks and read off between them, by the error that each rank has under the metric; where that takes too many runs, all methods of a
 // layer are read off together, since the metric's error tells much the same whichever method made it.
 
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
 import { type Activations, advance, type Passage, run, startPassage } from "../analyze/passage.ts";
+import { type Answers, type Sample, samplesOf } from "../answers/head.ts";
+import { divergence, valueNames } from "../answers/kinds.ts";
 import { applyToPatch } from "../approximate/apply.ts";
 import type { Factors, MethodName, Stage } from "../approximate/method.ts";
 import { isPast, MARKS } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
-import { divergence, scoreRows } from "../measure/divergence.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
-import type { NdArray, SessionOptions } from "../runtime/session.ts";
+import type { SessionOptions } from "../runtime/session.ts";
 import type { Candidate } from "./candidates.ts";
 import { affordableMacs, guessHarms } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
@@ -47,18 +47,21 @@ export async function measureHarms(
   scored: readonly ScoredLayer[],
   wanted: (candidate: Candidate) => boolean,
   calibration: Calibration,
+  answers: Answers,
   session: SessionOptions,
   control: Control,
   mostMacs = HARM_MACS,
 ): Promise<Harms> {
   const harms = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
-  const some = () => answers(startPassage(firstImages(calibration, LEAST_IMAGES), session), model, control);
+  const some = () =>
+    referenceOf(startPassage(firstImages(calibration, LEAST_IMAGES), session), model, answers, control);
   const macs = LEAST_IMAGES * open.reduce((sum, { layer }) => sum + layer.macs, 0);
   const inTime = await affordableMacs(macs, some, mostMacs, control);
   const { groups, most, images } = affordableRuns(open, wanted, inTime);
-  let passage = startPassage(firstImages(calibration, images), session);
-  const reference = await answers(passage, model, control);
+  const keepable = await affordableImages(model, calibration, answers, session, control);
+  let passage = startPassage(firstImages(calibration, Math.min(images, keepable)), session);
+  const reference = await referenceOf(passage, model, answers, control);
   for (const [done, one] of open.entries()) {
     if (isPast(control.deadline, MARKS.harms)) break;
     control.onProgress?.({ phase: "harms", done, total: open.length, note: one.layer.name });
@@ -69,7 +72,7 @@ export async function measureHarms(
         checkInterrupted(control);
         const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
         const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
-        const harm = distance(reference, await answers(passage, changed, control));
+        const harm = await meanDivergence(reference, passage, changed, answers, control);
         measured.push({ error: candidate.error, harm });
       }
       for (const candidate of candidates) harms.set(candidate, harmAt(candidate.error, measured));
@@ -78,6 +81,26 @@ export async function measureHarms(
   guessHarms(open, wanted, harms, control.deadline);
   control.onProgress?.({ phase: "harms", done: open.length, total: open.length });
   return harms;
+}
+
+/** Bytes of the reference's values that are kept. */
+const REFERENCE_BYTES = 512 * 2 ** 20;
+
+/** As many images as the reference's values can be kept of. */
+async function affordableImages(
+  model: Model,
+  calibration: Calibration,
+  answers: Answers,
+  session: SessionOptions,
+  control: Control,
+): Promise<number> {
+  const first = await referenceOf(startPassage(firstImages(calibration, 1), session), model, answers, control);
+  const samples = [...first.values()];
+  const bytes = samples.reduce(
+    (sum, sample) => sum + Object.values(sample).reduce((all, { data }) => all + data.byteLength, 0),
+    0,
+  );
+  return Math.max(1, Math.floor((REFERENCE_BYTES * samples.length) / Math.max(1, bytes)));
 }
 
 /** Candidates of a layer that are read off together. */
@@ -135,38 +158,49 @@ function ownStage(layer: Layer): Stage {
   return { dims: [F, C, X, Y], group: 1, carries: "both", weight: weightMatrix(layer) };
 }
 
-/** What the network answers, batch by batch. */
-export type Answers = readonly { readonly output: NdArray; readonly count: number }[];
+/** The values that divergences are made of, by the image's index in the data set. */
+export type Reference = ReadonlyMap<number, Sample>;
 
-export async function answers(passage: Passage, model: Model, control: Control): Promise<Answers> {
-  const name = model.graph.outputs[0]!.name;
-  const found: { output: NdArray; count: number }[] = [];
-  const visit = (values: Activations, indices: Int32Array) =>
-    void found.push({ output: values[name]!, count: indices.length });
-  await run(passage, model, [name], visit, control);
+export async function referenceOf(
+  passage: Passage,
+  model: Model,
+  answers: Answers,
+  control: Control,
+): Promise<Reference> {
+  const found = new Map<number, Sample>();
+  await runAnswers(passage, model, answers, (sample, image) => void found.set(image, sample), control);
   return found;
 }
 
-/** Mean KL divergence an image, or the squared relative error of outputs that are not scores of classes. */
-export function distance(reference: Answers, other: Answers): number {
-  let [kl, images, error, energy] = [0, 0, 0, 0];
-  let classes = true;
-  for (const [at, { output, count }] of reference.entries()) {
-    const [p, q] = [scoreRows(output, count), scoreRows(other[at]!.output, count)];
-    classes &&= p !== null && q !== null;
-    images += count;
-    if (p !== null && q !== null) {
-      const K = p.length / count;
-      for (let i = 0; i < count; i++) kl += divergence(p.subarray(i * K, (i + 1) * K), q.subarray(i * K, (i + 1) * K));
-    }
-    const [a, b] = [output.data as Float32Array, other[at]!.output.data as Float32Array];
-    for (let i = 0; i < a.length; i++) {
-      error += (b[i]! - a[i]!) ** 2;
-      energy += a[i]! ** 2;
-    }
-  }
-  const harm = classes ? kl / images : error / (energy || 1);
-  return Number.isFinite(harm) ? harm : HOPELESS;
+/** Mean divergence an image of another network's answers from the reference's. */
+export async function meanDivergence(
+  reference: Reference,
+  passage: Passage,
+  model: Model,
+  answers: Answers,
+  control: Control,
+): Promise<number> {
+  let [sum, images] = [0, 0];
+  const add = (sample: Sample, image: number) => {
+    sum += divergence(answers, reference.get(image)!, sample);
+    images++;
+  };
+  await runAnswers(passage, model, answers, add, control);
+  return Number.isFinite(sum) ? sum / images : HOPELESS;
+}
+
+async function runAnswers(
+  passage: Passage,
+  model: Model,
+  answers: Answers,
+  visit: (sample: Sample, image: number) => void,
+  control: Control,
+): Promise<void> {
+  const names = valueNames(answers);
+  const each = (values: Activations, indices: Int32Array) => {
+    for (const [i, sample] of samplesOf(values, names, indices.length).entries()) visit(sample, indices[i]!);
+  };
+  await run(passage, model, names, each, control);
 }
 
 /** Candidates whose errors are spread evenly over those of all, on a logarithmic scale, the least and the largest among them. */

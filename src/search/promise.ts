@@ -14,15 +14,24 @@ export interface Goals {
   readonly params?: number;
   /** At least so many times as fast as the original, measured. */
   readonly speed?: number;
-  /** At most so many points lost: of top-1, or without labels of agreement with the original. */
+  /** At most so many points lost: of accuracy by labels or a score of the user's, else of the original's answers. */
   readonly maxDrop?: number;
 }
 
+/** What a network loses against the original, in points (hundredths). */
+export interface Drop {
+  readonly points: number;
+  /** Null where a score of the user's gives no number an image. */
+  readonly ci95: readonly [number, number] | null;
+}
+
+/** Whether a drop was measured and is no more than the limit. What was not measured keeps no promise. */
+export const keeps = (drop: Drop | null, limit: number): boolean => drop !== null && drop.points <= limit;
+
 /** What was measured of a plan's network. */
 export interface Judged {
-  /** Points lost; null where the outputs are no classes or there are no images. */
-  readonly drop: number | null;
-  readonly drop_ci95: readonly [number, number] | null;
+  /** Null where nothing could be measured: there are no images, or no answers in them. */
+  readonly drop: Drop | null;
   /** Times as fast as the original. */
   readonly speedup: number;
   /** Whether it was measured to be slower than the original, beyond doubt. */
@@ -150,7 +159,7 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
     control.onProgress?.({ phase: "search", done: judged.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
     const expected = curve[index]!;
     const result = await search.judge(expected);
-    const trial = { expected, judged: result, kept: (result.drop ?? 0) <= limit, proof: false };
+    const trial = { expected, judged: result, kept: keeps(result.drop, limit), proof: false };
     judged.set(index, trial);
     trials.push(trial);
     return trial.kept;
@@ -160,10 +169,14 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
     if (attempt > 0 && outOfTime(control, 1, judged.size + attempt)) break;
     const result = await search.prove(curve[best]!);
-    const kept = (result.drop ?? 0) <= maxDrop && !result.slower;
+    const kept = keeps(result.drop, maxDrop) && !result.slower;
     trials.push({ expected: curve[best]!, judged: result, kept, proof: true });
     if (kept) return curve[best]!;
-    best = saferThan(best, curve, (maxDrop / Math.max(result.drop ?? 0, maxDrop)) ** 1.5 || 0);
+    best = saferThan(
+      best,
+      curve,
+      result.drop === null ? 0 : (maxDrop / Math.max(result.drop.points, maxDrop)) ** 1.5 || 0,
+    );
   }
   return nothingWithin(search, maxDrop, trials);
 }
@@ -182,7 +195,7 @@ function bestOf(trials: readonly Trial[]): string {
   const kept = trials.filter((trial) => trial.kept);
   if (kept.length === 0) return trials.length === 0 ? "the first network" : "none keeps the promise yet";
   const best = kept.reduce((a, b) => (b.judged.speedup > a.judged.speedup ? b : a)).judged;
-  const lost = best.drop === null ? "" : `, ${best.drop.toFixed(2)} points lost`;
+  const lost = best.drop === null ? "" : `, ${best.drop.points.toFixed(2)} points lost`;
   return `best so far ${best.speedup.toFixed(2)} times as fast${lost}`;
 }
 
@@ -191,9 +204,9 @@ function nothingWithin(search: Search, maxDrop: number, trials: readonly Trial[]
   const { macs, params } = search.goals;
   if (macs === undefined && params === undefined) return { plan: new Map(), harm: 0, ...present(search.pool) };
   if (trials.length === 0) {
-    throw new LowrankError("unreachable", "no network could be tried within the time: give more --minutes");
+    throw new LowrankError("unreachable", "no network could be tried within the time: give more `minutes`");
   }
-  const least = Math.min(...trials.map(({ judged }) => judged.drop ?? Number.POSITIVE_INFINITY));
+  const least = Math.min(...trials.map(({ judged }) => judged.drop?.points ?? Number.POSITIVE_INFINITY));
   const share = [macs && `macs ${macs}`, params && `params ${params}`].filter(Boolean).join(" and ");
   throw new LowrankError(
     "unreachable",
@@ -265,14 +278,14 @@ async function both(
 ): Promise<Expected> {
   const expected = await asFastAs(search, speed, trials, control);
   const { judged } = trials.findLast((trial) => trial.expected === expected)!;
-  if ((judged.drop ?? 0) <= maxDrop) return expected;
+  if (keeps(judged.drop, maxDrop)) return expected;
   const plain = { ...search, goals: { ...search.goals, speed: undefined } as Goals };
   const slower = await withinDrop(plain, maxDrop, trials, control).catch(() => null);
   const had = slower === null ? undefined : trials.findLast((trial) => trial.expected === slower)?.judged;
   const other = had === undefined ? "" : `, and within ${maxDrop} points ${had.speedup.toFixed(2)} times the speed`;
   throw new LowrankError(
     "unreachable",
-    `${speed} times the speed and at most ${maxDrop} points lost cannot both be had: at that speed ${judged.drop!.toFixed(2)} points are lost${other}`,
+    `${speed} times the speed and at most ${maxDrop} points lost cannot both be had: at that speed ${judged.drop?.points.toFixed(2) ?? "an unknown number of"} points are lost${other}`,
   );
 }
 

@@ -11,6 +11,7 @@ import {
   type LayerStatistics,
   patchesServe,
 } from "../analyze/statistics.ts";
+import type { Answers } from "../answers/head.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
 import { MACS_A_SECOND, MARKS, secondsUntil } from "../deadline.ts";
@@ -48,6 +49,8 @@ export interface ScoreOptions {
   readonly methods: readonly Method[];
   /** What close means; frobenius in any case where there are no images. */
   readonly metric: MetricName;
+  /** What the outputs mean; by default the first one is scores of classes. */
+  readonly answers?: Answers;
   /** Labels an image for mahalanobis. */
   readonly labels?: number | undefined;
   /** Where a plan is given, the only ranks that will be cut. */
@@ -171,7 +174,7 @@ async function gradientsOf(
   model: Model,
   layers: readonly Layer[],
   calibration: Calibration | null,
-  { metric, labels, session, seed }: ScoreOptions,
+  { metric, answers, labels, session, seed }: ScoreOptions,
   control: Control,
 ): Promise<ReadonlyMap<string, LayerGradients> | null> {
   if (calibration === null || (metric !== "mahalanobis" && metric !== "kfac")) return null;
@@ -183,7 +186,13 @@ async function gradientsOf(
   }
   const most = Math.max(LEAST_GRADIENT_IMAGES, Math.floor(Math.min(GRADIENT_MACS, inTime) / (PASSES * macs)));
   const images = firstImages(calibration, Math.min(GRADIENT_IMAGES, most));
-  return gradientStatistics(model, layers, images, { metric, seed, session, ...(labels && { labels }) }, control);
+  return gradientStatistics(
+    model,
+    layers,
+    images,
+    { metric, seed, session, ...(answers && { answers }), ...(labels && { labels }) },
+    control,
+  );
 }
 
 /** The ranks of the method's list, and the one that the weight suggests. */

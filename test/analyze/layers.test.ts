@@ -253,6 +253,44 @@ test("products without a constant weight are listed with the reason, other domai
   expect(findLayers(source, new Map())).toEqual([]);
 });
 
+test("layers inside the bodies of If, Loop and Scan are named and left alone", () => {
+  const body = (name: string, more: readonly Tensor[] = []) =>
+    model({
+      inputs: [],
+      outputs: [valueInfo(`${name}_y`, "float32", null)],
+      nodes: [
+        node("MatMul", ["x", more.length > 0 ? more[0]!.name : "outer"], [`${name}_t`], {}, name),
+        node("Mul", [`${name}_t`, `${name}_t`], [`${name}_y`]),
+      ],
+      initializers: more,
+    }).graph;
+  const nested = {
+    ...body("deep", [normalTensor("own", [32, 32], 5)]),
+    nodes: [
+      node("If", ["yes"], ["deep_y"], {
+        then_branch: { kind: "graph", value: body("deepest", [normalTensor("far", [32, 32], 6)]) },
+      }),
+    ],
+  };
+  const source = model({
+    inputs: [valueInfo("x", "float32", [1, 32]), valueInfo("yes", "bool", [])],
+    outputs: [valueInfo("y", "float32", null)],
+    nodes: [
+      node("MatMul", ["x", "first"], ["a"], {}, "before"),
+      node("If", ["yes"], ["b"], { then_branch: { kind: "graph", value: body("then") } }, "choice"),
+      node("Loop", ["n", "yes"], ["c"], { body: { kind: "graph", value: nested } }),
+      node("MatMul", ["a", "last"], ["y"], {}, "after"),
+    ],
+    initializers: ["first", "outer", "last"].map((name, i) => normalTensor(name, [32, 32], i)),
+  });
+  expect(findLayers(source, inferShapes(source)).map(({ name, refused }) => [name, refused])).toEqual([
+    ["before", null],
+    ["then", "inside the If branch of choice: left alone"],
+    ["deepest", "inside the Loop body of c: left alone"],
+    ["after", null],
+  ]);
+});
+
 test("no two layers have the same name", () => {
   const named = [
     ["same", "a"],

@@ -67,12 +67,12 @@ test.each(["channel", "spatial"])(
     const x = normal(count * 6 * 99, 8);
     for (let i = 1; i < x.length; i++) x[i] = 0.9 * x[i - 1]! + 0.4 * x[i]!;
     const batch = {
-      input: float32([count, 6, 11, 9], x),
+      feeds: { x: float32([count, 6, 11, 9], x) },
       labels: null,
       indices: Int32Array.from({ length: count }, (_, i) => i),
     };
     const calibration: Calibration = {
-      input: "x",
+      inputs: ["x"],
       count,
       batch: count,
       async *batches() {
@@ -86,10 +86,7 @@ test.each(["channel", "spatial"])(
     const method = METHODS.find((each) => each.name === name)!;
     const made = await method.decompose(la, layer, weightMatrix(layer), metric, { ranks: [[10]], seed: 0 });
     const replaced = replaceLayer(source, layer, await made.cut([10]), biasVector(layer));
-    const [y, z] = [
-      (await runOnce(source, { x: batch.input })).y!,
-      (await runOnce(replaced.model, { x: batch.input })).y!,
-    ];
+    const [y, z] = [(await runOnce(source, batch.feeds)).y!, (await runOnce(replaced.model, batch.feeds)).y!];
     const measured = centredRelativeError(z.data as Float32Array, y.data as Float32Array, 24, 99);
     expect(Math.abs(measured / (await made.error([10])) - 1)).toBeLessThan(0.05);
   },

@@ -10,6 +10,7 @@ import type { Dataset } from "../../src/data/dataset.ts";
 import { datasetFromArrays } from "../../src/data/dataset.ts";
 import { openDataset } from "../../src/data/platform.node.ts";
 import { PRESETS, type Preprocess } from "../../src/data/preprocess.ts";
+import { npy } from "../support/npy.ts";
 
 const SIZE = 6;
 const WANTED = { width: SIZE, height: SIZE, channels: 3, fit: "stretch" } as const;
@@ -46,12 +47,6 @@ async function write(name: string, files: Readonly<Record<string, Uint8Array | s
     await writeFile(join(root, path), bytes);
   }
   return root;
-}
-
-function npy(descr: string, shape: readonly number[], body: Uint8Array, order = "False"): Uint8Array {
-  const text = `{'descr': '${descr}', 'fortran_order': ${order}, 'shape': (${shape.join(", ")}${shape.length === 1 ? "," : ""}), }\n`;
-  const head = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, text.length & 255, text.length >> 8);
-  return new Uint8Array([...head, ...new TextEncoder().encode(text), ...body]);
 }
 
 describe("folders", () => {
@@ -243,6 +238,18 @@ describe("arrays", () => {
     expect(smaller.data.length).toBe(27);
   });
 
+  test("an .npz whose bytes have changed is refused, and so is one that claims more than it can hold", async () => {
+    const good = zipSync({ "x.npy": npy("|u1", [2, SIZE, SIZE, 3], x) }, { level: 0 });
+    const changed = good.slice();
+    changed[200]! ^= 1;
+    const claiming = zipSync({ "x.npy": npy("|u1", [2, SIZE, SIZE, 3], x) });
+    new DataView(claiming.buffer).setUint32(claiming.length - 22 - 46 - 5 + 24, 2 ** 31, true);
+    const root = await write("damaged", { "good.npz": good, "changed.npz": changed, "claiming.npz": claiming });
+    expect((await openDataset(join(root, "good.npz"))).size).toBe(2);
+    await expect(openDataset(join(root, "changed.npz"))).rejects.toThrow("x.npy is damaged");
+    await expect(openDataset(join(root, "claiming.npz"))).rejects.toThrow("claims 2147483648 bytes");
+  });
+
   test("labels as a column, as Keras has them", async () => {
     const y = npy("|u1", [2, 1], Uint8Array.of(7, 2));
     const path = join(
@@ -271,9 +278,29 @@ describe("arrays", () => {
   });
 
   test.each([
-    ["no x", zipSync({ "z.npy": npy("|u1", [1], Uint8Array.of(1)) }), "no array x (uint8 images, [N,H,W,C]), only z"],
+    ["no x", zipSync({ "z.npy": npy("<U5", [1], new Uint8Array(20)) }), "no array x (uint8 images, [N,H,W,C])"],
+    ["labels alone", zipSync({ "y.npy": npy("|u1", [1], Uint8Array.of(1)) }), "labels y alone"],
     ["stub", Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 2, 0, 9, 0), "not a NumPy array"],
-    ["floats", zipSync({ "x.npy": npy("<f4", [1, 1, 1, 1], new Uint8Array(4)) }), "<f4"],
+    ["big-endian", zipSync({ "x.npy": npy(">f4", [1, 1, 1, 1], new Uint8Array(4)) }), '.astype("<f4")'],
+    ["negative", zipSync({ "x.npy": npy("|u1", [2, -6, 6, 3], x) }), "none below 0"],
+    [
+      "huge label",
+      zipSync({
+        "x.npy": npy("|u1", [1, 6, 6, 3], x),
+        "y.npy": npy("<i8", [1], new Uint8Array(BigInt64Array.of(2n ** 32n).buffer)),
+      }),
+      "labels are below 2^31",
+    ],
+    [
+      "float labels",
+      zipSync({ "x.npy": npy("|u1", [1, 6, 6, 3], x), "y.npy": npy("<f4", [1], new Uint8Array(4)) }),
+      "labels must be integers",
+    ],
+    [
+      "other counts",
+      zipSync({ "a.npy": npy("|u1", [2, 1], x), "b.npy": npy("|u1", [3, 1], x) }),
+      "a is of 2 samples, but b has the shape [3,1]",
+    ],
     [
       "labels",
       zipSync({ "x.npy": npy("|u1", [2, 6, 6, 3], x), "y.npy": npy("|u1", [3], Uint8Array.of(1, 2, 3)) }),
@@ -282,7 +309,6 @@ describe("arrays", () => {
     ["short", zipSync({ "x.npy": npy("|u1", [9, 6, 6, 3], x) }), "cut short"],
     ["fortran", zipSync({ "x.npy": npy("|u1", [2, 6, 6, 3], x, "True") }), "Fortran"],
     ["not a zip", new Uint8Array(40), "not a readable .npz"],
-    ["channels", zipSync({ "x.npy": npy("|u1", [1, 6, 6, 6], x) }), "found [1,6,6,6]"],
   ])("%s: one clear line", async (name, bytes, words) => {
     const path = join(await write(`bad-${name}`, { "d.npz": bytes }), "d.npz");
     await expect(openDataset(path)).rejects.toMatchObject({
@@ -302,9 +328,15 @@ describe("batches", () => {
     layout: "nchw",
   };
 
+  const imageOf = (wanted: Preprocess) => {
+    const info = { name: "x", type: "float32", shape: null } as const;
+    return { inputs: [{ name: "x", info, preprocess: wanted, whole: false, sizes: null }] };
+  };
+
   const collect = async (data: Dataset, more: Partial<Preprocess> = {}, options = {}) => {
     const found = [];
-    for await (const batch of batches(data, { ...preprocess, ...more }, { batch: 2, ...options })) found.push(batch);
+    for await (const batch of batches(data, imageOf({ ...preprocess, ...more }), { batch: 2, ...options }))
+      found.push(batch);
     return found;
   };
 
@@ -318,13 +350,13 @@ describe("batches", () => {
 
   test("are (byte / 255 - mean) / std in the layout and order asked for", async () => {
     const [first] = await collect(colours);
-    expect(first!.input.dims).toEqual([2, 3, SIZE, SIZE]);
-    expect(first!.input.data[0]).toBeCloseTo((10 / 255 - 0.485) / 0.229, 5);
-    expect(first!.input.data[36]).toBeCloseTo((11 / 255 - 0.456) / 0.224, 5);
-    expect(first!.input.data[108 + 72]).toBeCloseTo((22 / 255 - 0.406) / 0.225, 5);
+    expect(first!.feeds.x!.dims).toEqual([2, 3, SIZE, SIZE]);
+    expect(first!.feeds.x!.data[0]).toBeCloseTo((10 / 255 - 0.485) / 0.229, 5);
+    expect(first!.feeds.x!.data[36]).toBeCloseTo((11 / 255 - 0.456) / 0.224, 5);
+    expect(first!.feeds.x!.data[108 + 72]).toBeCloseTo((22 / 255 - 0.406) / 0.225, 5);
     const [nhwc] = await collect(colours, { layout: "nhwc", order: "bgr", mean: [0, 0, 0], std: [1, 1, 1], scale: 1 });
-    expect(nhwc!.input.dims).toEqual([2, SIZE, SIZE, 3]);
-    expect([...nhwc!.input.data.slice(0, 3)]).toEqual([12, 11, 10]);
+    expect(nhwc!.feeds.x!.dims).toEqual([2, SIZE, SIZE, 3]);
+    expect([...nhwc!.feeds.x!.data.slice(0, 3)]).toEqual([12, 11, 10]);
   });
 
   test("come in order with their labels, the last one smaller", async () => {

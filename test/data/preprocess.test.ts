@@ -95,3 +95,24 @@ test("samples are seeded, without repetition, and split without overlap", () => 
   expect([a.length, b.length]).toEqual([10, 30]);
   expect([...a, ...b].sort((p, q) => p - q)).toEqual([...drawn]);
 });
+
+test("means of bytes after scaling are refused, by the name of the preset that would be right", () => {
+  const bytes = { mean: [123.675, 116.28, 103.53] };
+  for (const options of [bytes, { ...bytes, preset: "imagenet" }]) {
+    expect(() => resolvePreprocess(options, input("N", 3, 32, 32), none)).toThrow("--preset raw");
+  }
+  expect(resolvePreprocess({ ...bytes, preset: "raw" }, input("N", 3, 32, 32), none).preprocess.mean).toEqual(
+    bytes.mean,
+  );
+  expect(resolvePreprocess({ mean: [-1, 2, 2.9] }, input("N", 3, 32, 32), none).preprocess.mean[1]).toBe(2);
+});
+
+test("four channels are colours and transparency, to which presets do nothing", () => {
+  const { preprocess } = resolvePreprocess({}, input("N", 4, 32, 32), none);
+  expect(preprocess).toMatchObject({ channels: 4, layout: "nchw", order: "rgb", mean: [0, 0, 0, 0], scale: 1 / 255 });
+  const imagenet = resolvePreprocess({ preset: "imagenet" }, input("N", 32, 32, 4), none).preprocess;
+  expect([imagenet.layout, imagenet.mean[3], imagenet.std[3]]).toEqual(["nhwc", 0, 1]);
+  const again = resolvePreprocess({}, input("N", 4, "H", "W"), new Map([preprocessMetadata(preprocess)])).preprocess;
+  expect(again).toEqual(preprocess);
+  expect(() => resolvePreprocess({ channels: "bgr" }, input("N", 4, 32, 32), none)).toThrow("has 4 channels");
+});

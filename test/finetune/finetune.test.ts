@@ -1,7 +1,7 @@
 // Fine-tuning as its users call it: what is learnt from labels and from teachers, what is trained and what stays, what is refused.
 
 import { describe, expect, test } from "vitest";
-import { resolveInput } from "../../src/analyze/input.ts";
+import { resolveInputs } from "../../src/analyze/input.ts";
 import type { Dataset } from "../../src/data/dataset.ts";
 import { type FinetuneOptions, finetune } from "../../src/finetune/finetune.ts";
 import { prepareTuning, tune } from "../../src/finetune/tune.ts";
@@ -20,8 +20,8 @@ const run = (net: Model, options: Partial<FinetuneOptions> = {}) =>
   finetune(net, { ...plain, data: quarters(64), epochs: 1, batch: 16, ...options });
 
 async function top1(net: Model): Promise<number> {
-  const { preprocess } = resolveInput(net, plain.preprocess);
-  const { models } = await evaluate([net], quarters(200, true, 99), preprocess!, { threads: 1 });
+  const inputs = resolveInputs(net, plain.preprocess);
+  const { models } = await evaluate([net], quarters(200, true, 99), inputs, { threads: 1 });
   return models[0]!.top1!;
 }
 

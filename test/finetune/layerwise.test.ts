@@ -203,9 +203,9 @@ describe("stopped and gone on with", () => {
 });
 
 test.each([
-  [{ finetune: 0 }, "finetune is 0; it must be a number of epochs above 0"],
-  [{ finetune: Number.POSITIVE_INFINITY }, "finetune is Infinity; it must be a number of epochs above 0"],
-  [{ joint: 1.5 }, "joint is 1.5; it must be a share of the epochs, from 0 to 1"],
+  [{ finetune: 0 }, "`finetune` must be a number above 0, such as 0.01 or 3e-4; got 0"],
+  [{ finetune: Number.POSITIVE_INFINITY }, "`finetune` must be a number above 0, such as 0.01 or 3e-4; got Infinity"],
+  [{ joint: 1.5 }, "`joint` must be a share from 0 to 1, such as 0.5 or 50%; got 1.5"],
 ])("options that make no sense: %o", async (options, message) => {
   await expect(run(options)).rejects.toMatchObject({ code: "bad-option", message });
 });
@@ -214,6 +214,6 @@ test("tuning needs images", async () => {
   const { data: _data, ...without } = base;
   await expect(compress(source, without)).rejects.toMatchObject({
     code: "bad-option",
-    message: "fine-tuning needs images: give --data",
+    message: "fine-tuning needs images: give `data`",
   });
 });

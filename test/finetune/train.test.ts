@@ -1,7 +1,7 @@
 // The loop: the same bits for the same seed, interrupted or not, cached or not; the best epoch wins.
 
 import { describe, expect, test } from "vitest";
-import { resolveInput } from "../../src/analyze/input.ts";
+import { resolveInputs } from "../../src/analyze/input.ts";
 import type { Dataset } from "../../src/data/dataset.ts";
 import type { Checkpoint, EpochRecord, Place } from "../../src/finetune/checkpoint.ts";
 import { type FinetuneOptions, finetune } from "../../src/finetune/finetune.ts";
@@ -109,8 +109,7 @@ const indices = (from: number, to: number) => Int32Array.from({ length: to - fro
 function samplesOptions(model: Model, more: Partial<SamplesOptions> = {}): SamplesOptions {
   return {
     dataset: quarters(70),
-    preprocess: resolveInput(model, { preset: "unit" }).preprocess!,
-    input: "x",
+    inputs: resolveInputs(model, { preset: "unit" }),
     teacher: null,
     classes: CLASSES,
     smoothing: 0,

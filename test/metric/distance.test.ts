@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { biasVector, type Layer, weightMatrix } from "../../src/analyze/layers.ts";
 import { collectStatistics } from "../../src/analyze/statistics.ts";
+import { classScores } from "../../src/answers/class-scores.ts";
 import { perImageGradients } from "../../src/autodiff/per-image.ts";
 import { LowrankError } from "../../src/errors.ts";
 import type { Model } from "../../src/graph/model.ts";
@@ -16,7 +17,7 @@ import {
   mahalanobisDistances,
 } from "../../src/metric/distance.ts";
 import { gradientStatistics } from "../../src/metric/gradients.ts";
-import { confusable } from "../../src/metric/score-gradients.ts";
+import { confusable } from "../../src/metric/sent-vectors.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { convModel, normal } from "../support/nets.ts";
 import { calibration, changes, golden, goldenNet, H, images, layersOf } from "./golden.ts";
@@ -56,7 +57,7 @@ async function gradientsOf(source: Model, layer: Layer, labels: number): Promise
   const name = layer.node.inputs[1]!;
   const back = perImageGradients(withSent(source, MANY, 6), "losses", [name], { x: manyImages.dims, sent: [MANY, 6] });
   const size = layer.weight.bytes.byteLength / 4;
-  const passes = await sentVectors(source, manyImages, confusable(labels));
+  const passes = await sentVectors(source, manyImages, confusable(classScores(source), labels, 0));
   const out = matrix(passes.length * MANY, size);
   for (const [pass, sent] of passes.entries()) {
     const all = (await runOnce(back.model, { x: manyImages, sent }))[back.names.get(name)!]!.data as Float32Array;

@@ -86,7 +86,7 @@ export function calibration(
 ): Calibration {
   const each = data.length / dims[0]!;
   return {
-    input: "x",
+    inputs: ["x"],
     count: order.length,
     batch,
     async *batches() {
@@ -97,7 +97,7 @@ export function calibration(
           values.set((data as Float32Array).subarray(image * each, (image + 1) * each), i * each);
         }
         const input: NdArray = { type: "float32", dims: [indices.length, ...dims.slice(1)], data: values };
-        yield { input, labels: labels && indices.map((image) => labels[image]!), indices };
+        yield { feeds: { x: input }, labels: labels && indices.map((image) => labels[image]!), indices };
       }
     },
   };

@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import type { Layer } from "../../src/analyze/layers.ts";
+import { classScores } from "../../src/answers/class-scores.ts";
 import { gradient } from "../../src/autodiff/gradient.ts";
 import { perImageGradients } from "../../src/autodiff/per-image.ts";
 import { LowrankError } from "../../src/errors.ts";
@@ -9,7 +10,7 @@ import { model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model, Node, Tensor } from "../../src/graph/model.ts";
 import { elementCount, intTensor } from "../../src/graph/tensor.ts";
 import { type GradientOptions, gradientStatistics } from "../../src/metric/gradients.ts";
-import { confusable, fisherDraws } from "../../src/metric/score-gradients.ts";
+import { confusable, curvatureDraws } from "../../src/metric/sent-vectors.ts";
 import type { Control, Progress } from "../../src/progress.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { decode, relativeError } from "../autodiff/golden.ts";
@@ -92,7 +93,7 @@ test("alpha is the root of the sum of squares of every image's own gradient, for
   const squares = new Map(
     names.map((name) => [name, new Float64Array(elementCount(source.graph.initializers.get(name)!.dims))]),
   );
-  const passes = await sentVectors(source, manyImages, confusable(5));
+  const passes = await sentVectors(source, manyImages, confusable(classScores(source), 5, 0));
   expect(passes.length).toBe(5);
   for (const sent of passes) {
     const grads = await runOnce(back.model, { x: manyImages, sent });
@@ -117,7 +118,7 @@ test("the moments of the output gradients are those of every image and position"
   const outputs = layers.map(({ output }) => output);
   const back = gradient(withSent(source, MANY, 6), "losses", outputs, { x: manyImages.dims, sent: [MANY, 6] });
   const sums = new Map(layers.map(({ name, shape: { F } }) => [name, new Float64Array(F * F)]));
-  for (const sent of await sentVectors(source, manyImages, fisherDraws(3, 8))) {
+  for (const sent of await sentVectors(source, manyImages, curvatureDraws(classScores(source), 3, 8))) {
     const grads = await runOnce(back.model, { x: manyImages, sent });
     for (const layer of layers) addMoments(sums.get(layer.name)!, layer, grads[back.names.get(layer.output)!]!);
   }
@@ -137,16 +138,23 @@ function addMoments(into: Float64Array, { op, shape: { F }, positions }: Layer, 
   }
 }
 
+/** An image that the model takes to be of each class with these probabilities. */
+const answered = (probabilities: readonly number[], image: number, label: number | null) => ({
+  image,
+  label,
+  sample: { scores: { dims: [probabilities.length], data: Float64Array.from(probabilities, Math.log) } },
+});
+
 test("what is drawn has the covariance of labels drawn from the answers", () => {
-  const probabilities = Float64Array.of(0.6, 0.05, 0.25, 0.1);
+  const probabilities = [0.6, 0.05, 0.25, 0.1];
   const draws = 20_000;
-  const vectors = fisherDraws(draws, 1)({ image: 7, probabilities, label: 0 });
-  expect(fisherDraws(draws, 1)({ image: 7, probabilities, label: 2 })).toEqual(vectors);
-  expect(fisherDraws(draws, 1)({ image: 8, probabilities, label: 0 })).not.toEqual(vectors);
+  const drawn = (image: number) => curvatureDraws(classScores(plain), draws, 1)(answered(probabilities, image, null));
+  const vectors = drawn(7);
+  expect(drawn(7)).toEqual(vectors);
+  expect(drawn(8)).not.toEqual(vectors);
   for (let i = 0; i < 4; i++) {
     for (let k = 0; k < 4; k++) {
-      let mean = 0;
-      for (let at = 0; at < vectors.length; at += 4) mean += (vectors[at + i]! * vectors[at + k]!) / draws;
+      const mean = vectors.reduce((sum, { scores: v }) => sum + (v![i]! * v![k]!) / draws, 0);
       const [p, q] = [probabilities[i]!, probabilities[k]!];
       expect(Math.abs(mean - ((i === k ? p : 0) - p * q))).toBeLessThan(0.005);
     }
@@ -154,11 +162,14 @@ test("what is drawn has the covariance of labels drawn from the answers", () => 
 });
 
 test("what is sent back is the answer less each of the most probable other labels", () => {
-  const probabilities = Float64Array.of(0.5, 0.125, 0.25, 0.125);
-  const answer = { image: 0, probabilities, label: 2 };
-  expect([...confusable(2)(answer)]).toEqual([-0.5, 0.125, 0.25, 0.125, 0.5, -0.875, 0.25, 0.125]);
+  const answer = answered([0.5, 0.125, 0.25, 0.125], 0, 2);
+  const sent = (count: number) => confusable(classScores(plain), count, 0)(answer).map(({ scores }) => [...scores!]);
+  expect(sent(2)).toEqual([
+    [-0.5, 0.125, 0.25, 0.125],
+    [0.5, -0.875, 0.25, 0.125],
+  ]);
   // There are no more than three others.
-  expect(confusable(9)(answer)).toEqual(confusable(3)(answer));
+  expect(sent(9)).toEqual(sent(3));
 });
 
 test("without labels, and with labels that are no classes, the model's own answer counts", async () => {
@@ -207,7 +218,7 @@ test("of a layer behind an operator without a gradient there is the reason, of t
   expect(found.get("second")!.alpha!.length).toBe(540);
 });
 
-test("a layer that the first output does not depend on, and one that is refused, say so", async () => {
+test("a layer that the answers do not depend on, and one that is refused, say so", async () => {
   const { graph } = plain;
   const aside = node("MatMul", ["x", "w1"], ["aside"], {}, "beside");
   const source: Model = {
@@ -221,25 +232,25 @@ test("a layer that the first output does not depend on, and one that is refused,
   const [beside, first, second] = layersOf(source, [30]);
   const unshared = { ...first!, refused: null };
   const found = await statistics(source, [{ ...beside!, refused: null }, unshared, { ...second!, refused: "tiny" }]);
-  expect(found.get("beside")!.blocked).toContain("does not depend");
+  expect(found.get("beside")!.blocked).toContain("do not depend");
   expect(found.get("first")!.blocked).toBe(null);
   expect(found.get("second")!.blocked).toBe("tiny");
 });
 
-test.each(["Unsqueeze", "ReduceSum"])("where %s leaves not one score a class, all layers say so", async (op) => {
+test("where the answers are not parted by images, all layers say so", async () => {
   const { graph } = plain;
   const source: Model = {
     ...plain,
     graph: {
       ...graph,
-      nodes: [...graph.nodes, node(op, ["scores", "axis"], ["out"])],
+      nodes: [...graph.nodes, node("Reshape", ["scores", "flat"], ["out"])],
       outputs: [valueInfo("out", "float32", null)],
-      initializers: new Map([...graph.initializers, ["axis", intTensor("axis", [1])]]),
+      initializers: new Map([...graph.initializers, ["flat", intTensor("flat", [-1])]]),
     },
   };
   const found = await statistics(source, layersOf(source, [30]));
   expect([...found.keys()]).toEqual(["first", "second"]);
-  for (const { blocked } of found.values()) expect(blocked).toContain("one score a class");
+  for (const { blocked } of found.values()) expect(blocked).toContain("whose first axis is the");
 });
 
 test("rows that are not images are not taken for images", async () => {

@@ -1,10 +1,11 @@
 // A small network with layers of every kind, and each image's vectors at its scores, for tests by brute force.
 
 import type { Layer } from "../../src/analyze/layers.ts";
+import { samplesOf } from "../../src/answers/head.ts";
 import { float, int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model, Node } from "../../src/graph/model.ts";
 import { elementCount, intTensor } from "../../src/graph/tensor.ts";
-import type { Vectors } from "../../src/metric/score-gradients.ts";
+import type { Vectors } from "../../src/metric/sent-vectors.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { normal, normalTensor } from "../support/nets.ts";
 
@@ -83,17 +84,9 @@ export function withSent(source: Model, images: number, classes: number): Model 
 export async function sentVectors(source: Model, x: NdArray, vectors: Vectors): Promise<readonly NdArray[]> {
   const scores = (await runOnce(source, { x })).scores!;
   const [n = 0, classes = 0] = scores.dims;
-  const each = Array.from({ length: n }, (_, image) => {
-    const powers = Float64Array.from(
-      scores.data.slice(image * classes, (image + 1) * classes) as Float32Array,
-      Math.exp,
-    );
-    const sum = powers.reduce((a, b) => a + b);
-    const probabilities = powers.map((power) => power / sum);
-    return vectors({ image, probabilities, label: probabilities.indexOf(Math.max(...probabilities)) });
-  });
-  return Array.from({ length: each[0]!.length / classes }, (_, pass) => {
-    const rows = each.flatMap((vector) => [...vector.subarray(pass * classes, (pass + 1) * classes)]);
+  const each = samplesOf({ scores }, ["scores"], n).map((sample, image) => vectors({ image, sample, label: null }));
+  return each[0]!.map((_, pass) => {
+    const rows = each.flatMap((passes) => [...passes[pass]!.scores!]);
     return float32([n, classes], Float32Array.from(rows));
   });
 }

@@ -50,6 +50,24 @@ const report: CompressReport = {
   bytes: { before: 200_000, after: 80_000 },
   latency: { before_ms: 2, after_ms: 1, speedup: 2, ci95: [1.9, 2.1], batch: 1, threads: 2, decided: true },
   accuracy: { before: 0.9, after: 0.89, drop: 1, ci95: [0.2, 1.8] },
+  answers: {
+    ...{
+      kind: "classes",
+      outputs: ["logits"],
+      score: 0.97,
+      before: null,
+      after: null,
+      drop: 3,
+      ci95: [2, 5],
+      custom: false,
+    },
+    heads: [
+      {
+        ...{ kind: "classes", outputs: ["logits"], description: "scores of 10 classes" },
+        ...{ share: 0.97, ci95: [0.95, 0.98], count: 64, lost: null, added: null },
+      },
+    ],
+  },
   ...{ agreement: 0.97, agreement_ci95: [0.95, 0.98], output_error: 0.1 },
   promise: {
     goals: { macs: null, params: null, speed: null, max_drop: 1.5 },

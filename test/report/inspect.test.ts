@@ -21,8 +21,8 @@ function mixed(size: readonly [Dim, Dim]) {
 }
 
 describe("inspect", () => {
-  test("lists every product in graph order, with the reason where nothing applies", () => {
-    const { layers, macs } = inspect(mixed([16, 16]));
+  test("lists every product in graph order, with the reason where nothing applies", async () => {
+    const { layers, macs } = await inspect(mixed([16, 16]));
     expect(layers.map(({ name, shape }) => [name, shape])).toEqual([
       ["first", [32, 3, 3, 3]],
       ["second", null],
@@ -41,32 +41,55 @@ describe("inspect", () => {
     for (const layer of layers) expect(layer.macs_share).toBeCloseTo(layer.macs / macs, 12);
   });
 
-  test("counts for 224x224 where the size is free, and says so; --size counts for another", () => {
+  test("counts for 224x224 where the size is free, and says so; --size counts for another", async () => {
     const free = mixed(["height", "width"]);
-    const assumed = inspect(free);
+    const assumed = await inspect(free);
     expect(assumed.input).toEqual({ name: "image", shape: [1, 3, 224, 224] });
     expect(assumed.notes.join()).toMatch(/1x3x224x224.*--size/);
-    const given = inspect(free, { preprocess: { size: "16x8" } });
-    expect(given.input.shape).toEqual([1, 3, 16, 8]);
+    const given = await inspect(free, { preprocess: { size: "16x8" } });
+    expect(given.input?.shape).toEqual([1, 3, 16, 8]);
     expect(given.notes).toEqual([]);
     expect(assumed.macs / given.macs).toBe((224 * 224) / (16 * 8));
   });
 
-  test("shows layers as they are after folding BatchNormalization, under the names that plans use", () => {
-    const { layers, notes, params } = inspect(smallClassifier());
+  test("shows layers as they are after folding BatchNormalization, under the names that plans use", async () => {
+    const { layers, notes, params } = await inspect(smallClassifier());
     expect(layers.map(({ name }) => name)).toEqual(["conv1", "conv2", "fc1", "fc2"]);
     expect(layers[1]!.params).toBe(32 * 16 * 9 + 32);
     expect(notes.join()).toMatch(/^2 BatchNormalization/);
     expect(params).toBe(16 * 27 + 4 * 16 + 32 * 144 + 4 * 32 + 64 * 512 + 64 + 640 + 10);
   });
 
-  test("bytes are those of the file, by default as encoded", () => {
-    const one = smallClassifier();
-    expect(inspect(one).bytes).toBe(encodeModel(one).byteLength);
-    expect(inspect(one, { bytes: 7 }).bytes).toBe(7);
+  test("names what stands inside a body, and leaves it alone", async () => {
+    const branch = model({
+      inputs: [],
+      outputs: [valueInfo("inner", "float32", null)],
+      nodes: [node("Conv", ["first", "w1"], ["inner"], { pads: ints([1, 1, 1, 1]) }, "inside")],
+      initializers: [normalTensor("w1", [32, 32, 3, 3], 1)],
+    }).graph;
+    const conv = (x: string, w: string, y: string) => node("Conv", [x, w], [y], { pads: ints([1, 1, 1, 1]) }, y);
+    const source = model({
+      inputs: [valueInfo("image", "float32", ["N", 3, 16, 16]), valueInfo("yes", "bool", [])],
+      outputs: [valueInfo("last", "float32", null)],
+      nodes: [
+        conv("image", "w0", "first"),
+        node("If", ["yes"], ["chosen"], { then_branch: { kind: "graph", value: branch } }, "choice"),
+        conv("chosen", "w2", "last"),
+      ],
+      initializers: [normalTensor("w0", [32, 3, 3, 3], 2), normalTensor("w2", [32, 32, 3, 3], 3)],
+    });
+    const { layers } = await inspect(source);
+    expect(layers.map(({ name }) => name)).toEqual(["first", "inside", "last"]);
+    expect(layers[1]).toMatchObject({ methods: [], reason: "inside the If branch of choice: left alone" });
   });
 
-  test("a size that contradicts the model is refused", () => {
-    expect(() => inspect(smallClassifier(), { preprocess: { size: "8" } })).toThrow(/--size 8.*16x16/);
+  test("bytes are those of the file, by default as encoded", async () => {
+    const one = smallClassifier();
+    expect((await inspect(one)).bytes).toBe(encodeModel(one).byteLength);
+    expect((await inspect(one, { bytes: 7 })).bytes).toBe(7);
+  });
+
+  test("a size that contradicts the model is refused", async () => {
+    await expect(inspect(smallClassifier(), { preprocess: { size: "8" } })).rejects.toThrow(/--size 8.*16x16/);
   });
 });

@@ -49,6 +49,24 @@ const report: CompressReport = {
     decided: true,
   },
   accuracy: { before: 0.7684, after: 0.7664, drop: 0.2, ci95: [-0.31, 0.72] },
+  answers: {
+    ...{
+      kind: "classes",
+      outputs: ["logits"],
+      score: 0.984375,
+      before: null,
+      after: null,
+      drop: 1.5625,
+      ci95: [2, 5],
+      custom: false,
+    },
+    heads: [
+      {
+        ...{ kind: "classes", outputs: ["logits"], description: "scores of 10 classes" },
+        ...{ share: 0.984375, ci95: [0.917, 0.997], count: 64, lost: null, added: null },
+      },
+    ],
+  },
   agreement: 0.984375,
   agreement_ci95: [0.917, 0.997],
   output_error: 0.02274,
@@ -90,7 +108,15 @@ test("compress: what was gained, what it cost, and every layer", () => {
 
 test("compress: no images, no difference in speed", () => {
   const latency = { ...report.latency, speedup: 1.004, ci95: [0.981, 1.022] as const, decided: false, threads: null };
-  const without = { ...report, latency, accuracy: null, agreement: null, agreement_ci95: null, output_error: null };
+  const without = {
+    ...report,
+    latency,
+    accuracy: null,
+    answers: null,
+    agreement: null,
+    agreement_ci95: null,
+    output_error: null,
+  };
   const text = compressText({ ...without, layers: [], notes: [] });
   expect(text).toMatchInlineSnapshot(`
     "model.onnx -> small.onnx
@@ -134,7 +160,9 @@ test("inspect: layers with their methods, or the reason for none", () => {
         ...{ methods: [], costs: [], reason: "its weight is not constant" },
       },
     ],
-    ...{ macs: 10_704_213, params: 9472, bytes: 38_912, input: { name: "image", shape: [1, 3, 32, null] } },
+    ...{ macs: 10_704_213, params: 9472, bytes: 38_912, batch: null },
+    input: { name: "image", shape: [1, 3, 32, null] },
+    inputs: [{ name: "image", shape: [1, 3, 32, null] }],
     notes: ["counted for 1x3x224x224"],
   };
   expect(inspectText(found, plainInk, true)).toContain(`

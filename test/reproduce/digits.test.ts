@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { resolveInput } from "../../src/analyze/input.ts";
+import { resolveInputs } from "../../src/analyze/input.ts";
 import { evaluate, openDataset, readModelFile } from "../../src/index.ts";
 import { paintDigits, type Source } from "../../src/reproduce/coloured-digits.ts";
 import { DIGITS_PREPROCESS, digitImages } from "../../src/reproduce/digits.ts";
@@ -28,12 +28,12 @@ test("the demo's network knows them, painted, and those it has not seen nearly a
   const { dataset, fitted, measured } = await digitImages(...(await open()), 600);
   expect([dataset.size, fitted.length, measured.length]).toEqual([600, 300, 300]);
   const model = await readModelFile(file("digits.onnx"));
-  const preprocess = resolveInput(model, DIGITS_PREPROCESS).preprocess!;
+  const inputs = resolveInputs(model, DIGITS_PREPROCESS);
   for (const [indices, least] of [
     [fitted, 0.96],
     [measured, 0.94],
   ] as const) {
-    const { models } = await evaluate([model], dataset, preprocess, { indices });
+    const { models } = await evaluate([model], dataset, inputs, { indices });
     expect(models[0]!.top1).toBeGreaterThan(least);
   }
 });

@@ -84,11 +84,11 @@ test("accuracy and error are those of the network with the factors in the layer'
   const svd = METHODS.find(({ name }) => name === "svd")!;
   const point = points.find(({ metric }) => metric === "frobenius")!;
   const { rank } = point.setting;
-  const { model, images, preprocess } = subject;
+  const { model, images, inputs } = subject;
   await withLinalg({}, async (la) => {
     const apart = await decompose(la, svd, layer, weightMatrix(layer), frobenius, { ranks: [rank], seed: 0 });
     const changed = replaceLayer(model, layer, await apart.cut(rank), biasVector(layer)).model;
-    const { models } = await evaluate([model, changed], images.dataset, preprocess, { indices: images.measured });
+    const { models } = await evaluate([model, changed], images.dataset, inputs, { indices: images.measured });
     expect(results.baseline.top1).toBe(models[0]!.top1);
     expect(point.factors.top1).toBe(models[1]!.top1);
     expect(point.factors.drop).toBeCloseTo(models[1]!.versus_first!.drop!, 10);

@@ -25,14 +25,14 @@ function images(count: number): Calibration {
   const data = normal(count * C * H * W, 3);
   for (let i = 0; i < data.length; i++) data[i] = data[i]! * (1 + (Math.floor(i / (H * W)) % C)) + 2;
   return {
-    input: "x",
+    inputs: ["x"],
     count,
     batch: 8,
     async *batches() {
       for (let i = 0; i < count; i += 8) {
         const n = Math.min(8, count - i);
         const input = float32([n, C, H, W], data.subarray(i * C * H * W, (i + n) * C * H * W));
-        yield { input, labels: null, indices: Int32Array.from({ length: n }, (_, k) => i + k) };
+        yield { feeds: { x: input }, labels: null, indices: Int32Array.from({ length: n }, (_, k) => i + k) };
       }
     },
   };
@@ -46,8 +46,8 @@ async function cut(layer: Layer, name: string, rank: number): Promise<Factors> {
 
 async function outputError(original: Model, other: Model, calibration: Calibration): Promise<number> {
   let [error, total] = [0, 0];
-  for await (const { input } of calibration.batches()) {
-    const [a, b] = [await runOnce(original, { x: input }), await runOnce(other, { x: input })];
+  for await (const { feeds } of calibration.batches()) {
+    const [a, b] = [await runOnce(original, feeds), await runOnce(other, feeds)];
     const [y, z] = [a.y!.data as Float32Array, b.y!.data as Float32Array];
     y.forEach((value, i) => {
       error += (z[i]! - value) ** 2;

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Calibration } from "../../src/analyze/calibration.ts";
 import { findLayers } from "../../src/analyze/layers.ts";
 import { advance, run, startPassage } from "../../src/analyze/passage.ts";
+import { classScores } from "../../src/answers/class-scores.ts";
 import { applyToPatch } from "../../src/approximate/apply.ts";
 import type { Factors } from "../../src/approximate/method.ts";
 import { methodsNamed } from "../../src/approximate/methods.ts";
@@ -30,17 +31,18 @@ const COUNT = 24;
 const images = normal(COUNT * 3 * 16 * 16, 4);
 
 const calibration: Calibration = {
-  input: INPUT,
+  inputs: [INPUT],
   count: COUNT,
   batch: 8,
   async *batches() {
     for (let i = 0; i < COUNT; i += 8) {
       const input = float32([8, 3, 16, 16], images.subarray(i * 768, (i + 8) * 768));
-      yield { input, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
+      yield { feeds: { [INPUT]: input }, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
     }
   },
 };
 
+const answers = classScores(source);
 const all = float32([COUNT, 3, 16, 16], images);
 const layersOf = () => findLayers(source, inferShapes(source, { [INPUT]: [1, 3, 16, 16] }));
 
@@ -66,8 +68,8 @@ describe("harm", () => {
     const methods = methodsNamed(["channel", "spatial", "tucker2", "svd"]);
     const options = { methods, metric: "kfac" as const, session: {}, seed: 0 };
     const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
-    const apart = await measureHarms(source, scored, () => true, calibration, {}, {});
-    const together = await measureHarms(source, scored, () => true, calibration, {}, {}, 0);
+    const apart = await measureHarms(source, scored, () => true, calibration, answers, {}, {});
+    const together = await measureHarms(source, scored, () => true, calibration, answers, {}, {}, 0);
     const factors: number[] = [];
     for (const { candidates } of scored) {
       const sorted = candidates.toSorted((a, b) => a.error - b.error);
@@ -85,7 +87,7 @@ describe("harm", () => {
     const methods = methodsNamed(["channel", "spatial", "svd"]);
     const options = { methods, metric: "covariance" as const, session: {}, seed: 0 };
     const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
-    const harms = await measureHarms(source, scored, () => true, calibration, {}, {});
+    const harms = await measureHarms(source, scored, () => true, calibration, answers, {}, {});
     const reference = Object.values(await runOnce(source, { [INPUT]: all }))[0]!;
     let checked = 0;
     for (const one of scored) {

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Calibration } from "../../src/analyze/calibration.ts";
 import { findLayers, type Layer } from "../../src/analyze/layers.ts";
+import { classScores } from "../../src/answers/class-scores.ts";
 import { METHODS, methodsNamed } from "../../src/approximate/methods.ts";
 import { compress } from "../../src/compress.ts";
 import { type Deadline, deadlineIn, isPast, MARKS, secondsUntil } from "../../src/deadline.ts";
@@ -44,13 +45,13 @@ const source = smallClassifier();
 const layers = findLayers(source, inferShapes(source, { image: [1, 3, 16, 16] }));
 const images = normal(24 * 768, 4);
 const calibration: Calibration = {
-  input: "image",
+  inputs: ["image"],
   count: 24,
   batch: 8,
   async *batches() {
     for (let i = 0; i < 24; i += 8) {
-      const input = float32([8, 3, 16, 16], images.subarray(i * 768, (i + 8) * 768));
-      yield { input, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
+      const image = float32([8, 3, 16, 16], images.subarray(i * 768, (i + 8) * 768));
+      yield { feeds: { image }, labels: null, indices: Int32Array.from({ length: 8 }, (_, k) => i + k) };
     }
   },
 };
@@ -138,12 +139,20 @@ test("runs for harms are as many as fit, by how long some of them took", async (
 
 test("harms that there is no time for are guessed from the errors, by what was measured of other layers", async () => {
   const scored = await scoreLayers(la, source, layers, calibration, scoring, {});
-  const all = await measureHarms(source, scored, () => true, calibration, {}, {});
+  const all = await measureHarms(source, scored, () => true, calibration, classScores(source), {}, {});
   const { time, deadline, missed } = clock(100);
   const onProgress = ({ phase }: Progress) => {
     if (phase === "harms") time.at += 61;
   };
-  const some = await measureHarms(source, scored, () => true, calibration, {}, { deadline, onProgress });
+  const some = await measureHarms(
+    source,
+    scored,
+    () => true,
+    calibration,
+    classScores(source),
+    {},
+    { deadline, onProgress },
+  );
   const [first, ...others] = scored.filter(({ candidates }) => candidates.length > 0);
   expect([...some.keys()].length).toBe([...all.keys()].length);
   const ratio = (each: Candidate, harms: typeof all) => harms.get(each)! / each.error ** 2;
@@ -196,7 +205,11 @@ function search(over: Partial<Search>): Search {
     harmOf: ({ rank }: Candidate) => 10 - rank[0]!,
     times: null,
   };
-  const judge: Search["judge"] = async ({ harm }) => ({ drop: harm, drop_ci95: null, speedup: 1, slower: false });
+  const judge: Search["judge"] = async ({ harm }) => ({
+    drop: { points: harm, ci95: null },
+    speedup: 1,
+    slower: false,
+  });
   return { pool, goals: { maxDrop: 8.5 }, wholeMs: null, judge, prove: judge, allowance: 1, ...over };
 }
 
@@ -222,7 +235,7 @@ test("without time for one network nothing is promised", async () => {
   expect((await findPlan(search({}), { deadline })).expected.plan.size).toBe(0);
   await expect(findPlan(search({ goals: { maxDrop: 8.5, macs: 0.5 } }), { deadline })).rejects.toMatchObject({
     code: "unreachable",
-    message: expect.stringContaining("--minutes"),
+    message: expect.stringContaining("`minutes`"),
   });
 });
 
@@ -243,7 +256,7 @@ test("compress says what it left out, and why a goal could not be met", async ()
   time.at = 1e6;
   await expect(compress(source, { ...bounded, macs: 0.5 })).rejects.toMatchObject({
     code: "unreachable",
-    message: expect.stringMatching(/out of reach.*; no time was left for .*layers, which were left alone/),
+    message: expect.stringMatching(/can be approximated.*; no time was left for .*layers, which were left alone/),
   });
 });
 
@@ -253,10 +266,10 @@ test("with time enough nothing is left out", async () => {
 });
 
 test.each([
-  [{ minutes: 0 }, "minutes is 0"],
-  [{ minutes: Number.NaN }, "minutes is NaN"],
-  [{ minutes: 1, finetune: 1 }, "fewer epochs"],
-  [{ minutes: 1, plan: "{}" }, "carried out as it is"],
+  [{ minutes: 0 }, "got 0"],
+  [{ minutes: Number.NaN }, "got NaN"],
+  [{ minutes: 1, finetune: 1 }, "go with `finetune`"],
+  [{ minutes: 1, plan: "{}" }, "go with `plan`"],
 ])("%j makes no sense", async (options, message) => {
   await expect(compress(source, { ...base, macs: 0.6, ...options })).rejects.toMatchObject({
     code: "bad-option",

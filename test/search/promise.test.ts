@@ -38,7 +38,11 @@ function pool(timed: boolean, slow = 0): Pool {
 function judgeBy(points: number, overhead = 0): Judge {
   return async ({ harm, ms }) => {
     const drop = points * harm;
-    return { drop, drop_ci95: [drop - 0.2, drop + 0.2], speedup: (LAYERS + overhead) / (ms + overhead), slower: false };
+    return {
+      drop: { points: drop, ci95: [drop - 0.2, drop + 0.2] },
+      speedup: (LAYERS + overhead) / (ms + overhead),
+      slower: false,
+    };
   };
 }
 

@@ -1,0 +1,25 @@
+// Loads the module of --score.
+
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { reason } from "../data/reason.node.ts";
+import { LowrankError } from "../errors.ts";
+import type { ScoreFunction } from "../measure/custom-score.ts";
+
+/** @throws LowrankError `bad-option` where the module cannot be loaded or exports no function by default */
+export async function readScore(path: string): Promise<ScoreFunction> {
+  const module = await import(pathToFileURL(resolve(path)).href).catch((error) => {
+    throw new LowrankError(
+      "bad-option",
+      `--score ${path} cannot be loaded: ${reason(error)}`,
+      { file: path },
+      { cause: error },
+    );
+  });
+  if (typeof module.default === "function") return module.default;
+  throw new LowrankError(
+    "bad-option",
+    `--score ${path} must export a function by default: (network, images) => score`,
+    { file: path },
+  );
+}
