@@ -82,7 +82,7 @@ export async function collectStatistics(
     const outputs = layer.shape.F > LARGE_SIDE ? null : emptyMoments(layer.shape.F);
     return { layer, patches, outputs, count: 0, inputSum: new Float64Array(size), inputSquare: 0 };
   });
-  const values = [...new Set(sums.flatMap(({ layer, outputs }) => [layer.input, ...(outputs ? [layer.output] : [])]))];
+  const values = [...new Set(layers.flatMap((layer) => [layer.input, layer.output]))];
   const taps = values.filter((value) => !calibration.inputs.includes(value));
   control.onProgress?.({ phase: "statistics", done: 0, total: calibration.count });
   await withSession(withOutputs(model, taps), options.session, async (session) => {

@@ -4,8 +4,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { weightMatrix } from "../../src/analyze/layers.ts";
 import { outer } from "../../src/approximate/outer.ts";
 import { decompose } from "../../src/approximate/output-side.ts";
-import { rebuild } from "../../src/approximate/rebuild.ts";
+import { multipliedOut, rebuild } from "../../src/approximate/rebuild.ts";
 import { squared, weightedError, weightedRows, weightedTwoFactors } from "../../src/approximate/weighted-als.ts";
+import { steppedRows } from "../../src/approximate/weighted-steps.ts";
 import { type Matrix, rowsOf, transpose } from "../../src/linalg/matrix.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { svd } from "../../src/linalg/svd.ts";
@@ -133,3 +134,44 @@ test("outer under alpha with more terms than are solved number by number", async
   }
   expect(await made.error([136])).toBeLessThanOrEqual(await made.error([128]));
 });
+
+test("steps of conjugate gradients: no row's error grows, and ten sweeps come to where exact solutions come", async () => {
+  const [rows, cols, K] = [40, 90, 28];
+  const [weight, alpha] = [normalMatrix(rows, cols, 1), alphaOf(rows, cols, 2)];
+  const problem = { weight, squares: squared(alpha) };
+  const start = await truncated(weight, K);
+  const one = await steppedRows(la, problem, start.right, start.left);
+  const exact = await weightedRows(la, problem, start.right, start.left);
+  for (let row = 0; row < rows; row++) {
+    const own = { weight: rowsOf(weight, row, row + 1), squares: rowsOf(problem.squares, row, row + 1) };
+    const [before, after, least] = await Promise.all(
+      [start.left, one, exact].map((left) => weightedError(la, own, rowsOf(left, row, row + 1), start.right)),
+    );
+    expect(after!).toBeLessThan(before!);
+    expect(after!).toBeGreaterThan(least! - 1e-9);
+  }
+  // With more than 24 factors weightedTwoFactors takes such steps.
+  const { left, right, error } = await weightedTwoFactors(la, weight, alpha, start);
+  expect(errorOf(alpha, multiply(left, right).data, weight.data)).toBeCloseTo(error, 10);
+  let solved = start;
+  for (let i = 0; i < 10; i++) {
+    const across = { weight: transpose(weight), squares: transpose(problem.squares) };
+    const next = await weightedRows(la, problem, solved.right, solved.left);
+    solved = { left: next, right: transpose(await weightedRows(la, across, transpose(next), transpose(solved.right))) };
+  }
+  expect(error).toBeLessThan(1.05 * (await weightedError(la, problem, solved.left, solved.right)));
+});
+
+test("a weight multiplied out by products is the one multiplied out kernel by kernel", async () => {
+  const group = { dims: [6, 4, 3, 3] as const, group: 1, carries: "both" as const, weight: normalOf(6 * 36, 1) };
+  for (const groups of [1, 2]) {
+    const dims = [8, 6 / groups, 1, 1] as const;
+    const last = { dims, group: groups, carries: "none" as const, weight: normalOf(48 / groups, 2) };
+    const factors = { stages: [group, last], order: Int32Array.of(3, 1, 0, 2, 7, 6, 5, 4) };
+    const own = convLayer(8, 4, [3, 3]);
+    const [quick, slow] = [await multipliedOut(la, own, factors), rebuild(own, factors)];
+    expect(Math.max(...quick.map((value, i) => Math.abs(value - slow[i]!)))).toBeLessThan(1e-12);
+  }
+});
+
+const normalOf = (count: number, seed: number) => Float32Array.from(normalMatrix(1, count, seed).data);
