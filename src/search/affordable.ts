@@ -7,9 +7,9 @@ import { METHODS } from "../approximate/methods.ts";
 
 /** Weights, those of all layers together that a method is tried on. */
 const MOST_WEIGHTS: Partial<Record<MethodName, number>> = {
-  outer: 900_000,
+  outer: 1_200_000,
   "bicluster+outer": 600_000,
-  "bicluster+svd": 900_000,
+  "bicluster+svd": 700_000,
 };
 
 /** Whether a method that applies to a layer is to be tried on it. */

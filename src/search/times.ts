@@ -34,8 +34,9 @@ export interface TimesOptions extends Pick<LatencyOptions, "threads" | "provider
   readonly zeros?: boolean;
 }
 
-/** Seconds for each contender, and for all together. */
-const SECONDS = 0.05;
+/** Seconds for each contender; half as long where there are many candidates to time, more than a classifier of twenty layers has. */
+const SECONDS = 0.1;
+const MANY = 300;
 
 /**
  * @param model the network that the layers belong to
@@ -53,6 +54,8 @@ export async function timeCandidates(
   const candidates = new Map<Candidate, number>();
   const groups = [...ofOneShape(model, scored, wanted, inputShapes)];
   const affordable = affordableOf(groups.length, control.deadline);
+  const count = groups.reduce((sum, [, [one]]) => sum + one!.candidates.filter(wanted).length, 0);
+  const seconds = count > MANY ? SECONDS / 2 : SECONDS;
   for (const [done, [shape, group]] of groups.entries()) {
     checkInterrupted(control);
     const most = affordable.candidates(done);
@@ -84,7 +87,7 @@ export async function timeCandidates(
       const forms = most < open.size ? 1 : FORMS;
       for (const named of tried) contenders.push(...(await formsOf(model, named, options)).slice(0, forms));
       affordable.took(contenders.length - 1);
-      return compareInTurn(contenders, timing, control);
+      return compareInTurn(contenders, timing, seconds, control);
     });
     affordable.leftOut(open.size - tried.length);
     for (const one of group) {
@@ -113,7 +116,7 @@ function affordableOf(groups: number, deadline: Deadline | undefined) {
       const left = secondsUntil(deadline, MARKS.timing);
       if (left === 0) return 0;
       if (left === Number.POSITIVE_INFINITY) return left;
-      const each = timed === 0 ? GUESSED_SECONDS : Math.max(SECONDS, (start - left) / timed);
+      const each = timed === 0 ? GUESSED_SECONDS : Math.max(SECONDS / 2, (start - left) / timed);
       return Math.max(LEAST_TIMED, Math.floor(left / (groups - done) / each));
     },
     took(contenders: number): void {
@@ -185,6 +188,7 @@ const AT_ONCE = 12;
 async function compareInTurn(
   [first, ...others]: readonly Contender[],
   timing: Pick<LatencyOptions, "threads" | "provider">,
+  seconds: number,
   control: Control,
 ): Promise<Record<string, number>> {
   const speedups = new Map<string, number>();
@@ -192,7 +196,7 @@ async function compareInTurn(
   for (let at = 0; at < others.length; at += AT_ONCE) {
     const part = [first!, ...others.slice(at, at + AT_ONCE)];
     const { signal } = control;
-    const found = await compareLatency(part, { ...timing, seconds: SECONDS, ...(signal && { signal }) });
+    const found = await compareLatency(part, { ...timing, seconds, ...(signal && { signal }) });
     base = Math.min(base, found[0]!.median_ms);
     for (const { name, ratio_to_first } of found.slice(1)) {
       speedups.set(name, Math.max(speedups.get(name) ?? 0, ratio_to_first.speedup));

@@ -118,7 +118,7 @@ test("the error told is the error made, and the same as by the Gram matrix of th
 
 test("under mahalanobis patches serve too", async () => {
   const alpha = normal(CLASSES * INPUTS, 7).map((value) => 0.5 + Math.abs(value));
-  const gradients = { alpha, outputs: null, diagonal: null, count: 1, blocked: null };
+  const gradients = { alpha, outputs: null, diagonal: null, count: 1, importance: null, blocked: null };
   const { outputs, outputGram, patches } = await mahalanobis(la, layer, gradients);
   expect([outputGram, (outputs as Float64Array).length]).toEqual([null, CLASSES]);
   expect(diagonalOf(patches!).every((value) => value > 0)).toBe(true);
