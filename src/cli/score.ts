@@ -2,8 +2,7 @@
 
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { reason } from "../data/reason.node.ts";
-import { LowrankError } from "../errors.ts";
+import { LowrankError, messageOf } from "../errors.ts";
 import type { ScoreFunction } from "../measure/custom-score.ts";
 
 /** @throws LowrankError `bad-option` where the module cannot be loaded or exports no function by default */
@@ -11,7 +10,7 @@ export async function readScore(path: string): Promise<ScoreFunction> {
   const module = await import(pathToFileURL(resolve(path)).href).catch((error) => {
     throw new LowrankError(
       "bad-option",
-      `--score ${path} cannot be loaded: ${reason(error)}`,
+      `--score ${path} cannot be loaded: ${messageOf(error)}`,
       { file: path },
       { cause: error },
     );
