@@ -91,13 +91,14 @@ async function measuredAgain({ prepared, settings }: Work, outcome: Outcome): Pr
 
 async function findIn(
   work: Remembering,
-  { pool, wholeMs }: Awaited<ReturnType<typeof poolOf>>,
+  { pool, wholeMs, startMs }: Awaited<ReturnType<typeof poolOf>>,
   goals: Search["goals"],
 ): Promise<Searched> {
   const { memo, settings, images, answers } = work;
   // The search takes the last network that it has proven, or the one before.
   let proven: readonly { expected: Expected; outcome: Outcome }[] = [];
-  const told = (ms: number) => (wholeMs === null ? 1 : wholeMs / Math.max(1e-9, wholeMs - present(pool).ms + ms));
+  const told = (ms: number) =>
+    wholeMs === null ? 1 : wholeMs / Math.max(1e-9, (startMs ?? wholeMs) - present(pool).ms + ms);
   const allowance = images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const limit = allowance * (goals.maxDrop ?? 0);
   const enough = (versus: VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOfAnswers(versus), limit);
@@ -117,7 +118,10 @@ async function findIn(
     if (goals.maxDrop !== undefined) measuredDrop(drop, answers, compared?.evaluation.n ?? 0);
     return { drop, speedup: latency[1]!.ratio_to_first.speedup, slower: slower(outcome) };
   };
-  const found = await findPlan({ pool, goals, wholeMs, judge, prove, allowance }, settings.control);
+  const found = await findPlan(
+    { pool, goals, wholeMs, judge, prove, allowance, ...(startMs !== null && { startMs }) },
+    settings.control,
+  );
   const known = proven.find(({ expected }) => expected === found.expected)?.outcome;
   return { ...found, pool, wholeMs, outcome: known ?? (await carryOut(work, found.expected.plan)) };
 }
@@ -136,7 +140,10 @@ function isClear(drop: Drop | null, limit: number): boolean {
   return points + 1.5 * (high - points) < limit || points - 1.5 * (points - low) > limit;
 }
 
-async function poolOf(work: Remembering, timed: boolean): Promise<{ pool: Pool; wholeMs: number | null }> {
+async function poolOf(
+  work: Remembering,
+  timed: boolean,
+): Promise<{ pool: Pool; wholeMs: number | null; startMs: number | null }> {
   const { prepared, images, scored, answers, settings, memo } = work;
   const { model, costs } = prepared;
   const { session, control, goals } = settings;
@@ -154,19 +161,21 @@ async function poolOf(work: Remembering, timed: boolean): Promise<{ pool: Pool; 
   const harms = new Map(candidates.map((candidate, i) => [candidate, measured?.[i] ?? candidate.error ** 2]));
   const open = scored.map((one) => ({ ...one, candidates: one.candidates.filter(isWanted) }));
   const harmOf = (candidate: Candidate) => harms.get(candidate)!;
-  if (!timed) return { pool: { scored: open, costs, harmOf, times: null }, wholeMs: null };
+  if (!timed) return { pool: { scored: open, costs, harmOf, times: null }, wholeMs: null, startMs: null };
   const timing = timingOf(prepared, settings);
   const zeros = goals.macs === undefined && goals.params === undefined;
+  // What the runtime could not fold by itself may be faster before any layer is replaced.
+  const models = [prepared.original, ...(prepared.folded > 0 ? [model] : [])];
+  const contenders = models.map((each, index) => ({ name: `${index}`, model: each }));
   // Before the layers and after: the lesser of the two, so that a moment in which the machine was busy does not count.
   const whole = (when: string) =>
-    memo(JSON.stringify(["whole", when]), async () => {
-      const [latency] = await compareLatency([{ name: "original", model: prepared.original }], {
-        ...timing,
-        seconds: 1,
-      });
-      return latency!.median_ms;
+    memo(JSON.stringify(["whole", when, models.length]), async () => {
+      const latencies = await compareLatency(contenders, { ...timing, seconds: 1 });
+      return latencies.map(({ median_ms }) => median_ms);
     });
   const before = await whole("before");
   const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros }, control);
-  return { pool: { scored: open, costs, harmOf, times }, wholeMs: Math.min(before, await whole("after")) };
+  const after = await whole("after");
+  const [wholeMs = 0, startMs = wholeMs] = before.map((ms, i) => Math.min(ms, after[i]!));
+  return { pool: { scored: open, costs, harmOf, times }, wholeMs, startMs };
 }

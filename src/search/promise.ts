@@ -56,6 +56,8 @@ export interface Search {
   readonly goals: Goals;
   /** Milliseconds of the whole original; null where no time was measured. */
   readonly wholeMs: number | null;
+  /** Of the network that layers are replaced in, BatchNormalization folded; absent where that takes as long. */
+  readonly startMs?: number;
   /** On the images of the choice. */
   readonly judge: Judge;
   /** On those of the proof; the network that it measures is the result, fine-tuned where that was asked for. */
@@ -114,7 +116,8 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   if (wholeMs === null)
     throw new LowrankError("bad-option", "the model's layers cannot be timed: their sizes are not known");
   // Of what is not in the layers; below 0 where they take longer one by one than together.
-  const rest = wholeMs - present(pool).ms;
+  const { startMs = wholeMs } = search;
+  const rest = startMs - present(pool).ms;
   let ms = wholeMs / speed - rest;
   let fastest = 0;
   let best: Expected | null = null;
@@ -135,7 +138,7 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   }
   if (best !== null) return best;
   const least = lowest(pool).ms;
-  const possible = Math.min(wholeMs / Math.max(1e-9, rest + least), present(pool).ms / least);
+  const possible = Math.min(wholeMs / Math.max(1e-9, rest + least), ((wholeMs / startMs) * present(pool).ms) / least);
   throw refuseSpeed(search, speed, fastest, possible);
 }
 

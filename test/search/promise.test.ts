@@ -167,3 +167,12 @@ test("candidates that are not faster than their layer are never chosen where tim
   expect(lowest(slow).ms).toBe(present(slow).ms);
   expect(choosePlan(slow, { ms: 4 })).toBeNull();
 });
+
+test("a network that is faster before any layer is replaced counts as such: nothing is given up for a speed that is there", async () => {
+  // As it came it takes twice as long as the layers that are replaced in it.
+  const twice: Judge = async ({ ms }) => ({ drop: null, speedup: (2 * LAYERS) / ms, slower: false });
+  const found = await findPlan(search({ speed: 1.9 }, twice, { wholeMs: 2 * LAYERS, startMs: LAYERS }), {});
+  expect(found.expected.plan.size).toBe(0);
+  const more = await findPlan(search({ speed: 2.5 }, twice, { wholeMs: 2 * LAYERS, startMs: LAYERS }), {});
+  expect(more.trials.at(-1)!.judged.speedup).toBeGreaterThanOrEqual(2.5);
+});
