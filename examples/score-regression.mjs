@@ -1,5 +1,6 @@
 // A score for a network that gives one number an image: for `lowrank compress --score examples/score-regression.mjs`. The true numbers stand
-// in a table named by the environment variable TARGETS, one line an image: file name, comma, number. An error of TOLERANCE costs everything.
+// in a table named by the environment variable TARGETS, one line an image: file name (as `class/a.jpg` where DATA has folders), comma, number.
+// An error of TOLERANCE costs everything.
 
 import { readFileSync } from "node:fs";
 
