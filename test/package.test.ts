@@ -81,7 +81,7 @@ test("holds what a user needs and nothing else", async () => {
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   const names = paths.map((path) => path.slice(join(app, "package/").length).replaceAll("\\", "/"));
   expect(names).toEqual(expect.arrayContaining(["package.json", "LICENSE", "dist/index.js", "dist/index.d.ts"]));
-  const digits = "examples\\/(digits\\.onnx|digits-(un)?seen\\.npz|NOTICE)";
+  const digits = "examples\\/(score-(coco|regression)\\.mjs|digits\\.onnx|digits-(un)?seen\\.npz|NOTICE)";
   const wanted = new RegExp(`^(package\\.json|LICENSE|README\\.md|CHANGELOG\\.md|${digits}|dist\\/.+\\.(js|d\\.ts))$`);
   expect(names.filter((name) => !wanted.test(name) || /^dist\/cli\/.*\.d\.ts$/.test(name))).toEqual([]);
   const { bin } = JSON.parse(await readFile(join(app, "package/package.json"), "utf8")) as Manifest;

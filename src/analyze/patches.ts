@@ -54,7 +54,7 @@ export function samplePositions(
 /** How much each position of an image matters, by the image's index; images that are not there are like all others. */
 export type Importance = ReadonlyMap<number, Float32Array>;
 
-/** An image is read no more than so many times as often as it would be were all alike. */
+/** The half that goes by weight is no more than so many times as large for one image as it would be were all alike. */
 const MOST_SHARE = 8;
 
 const sumOf = (map: Float32Array): number => map.reduce((sum, value) => sum + value, 0);

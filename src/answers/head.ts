@@ -1,5 +1,5 @@
 // What a network's outputs mean: heads. A head is one or several outputs that make one answer of one kind (boxes and their scores, say),
-// with what must be known to read them. Plain data: it is kept in the metadata of the file that is written.
+// with what must be known to read them. Plain data; kind and outputs are kept in the metadata of the file that is written.
 
 import type { NdArray } from "../runtime/ndarray.ts";
 

@@ -38,6 +38,8 @@ export interface VersusFirst {
   /** Share of images whose top answer is the first model's; null where the answers are no classes. */
   readonly agreement: number | null;
   readonly agreement_ci95: Interval | null;
+  /** Outputs of the head of classes that agreement, and where there are labels the drop, are of; null where there is none. */
+  readonly classes: readonly string[] | null;
   /** Points of top-1 lost against the first model, 100 * (first - this); null without labels. */
   readonly drop: number | null;
   readonly drop_ci95: Interval | null;
@@ -203,11 +205,27 @@ function versus(tally: Tally, first: Tally): VersusFirst {
   const answers = tally.comparing!.result();
   const output_error = Math.sqrt(tally.difference / (tally.energy || 1));
   if (tally.classes === null) {
-    return { answers, agreement: null, agreement_ci95: null, drop: null, drop_ci95: null, kl: null, output_error };
+    return {
+      answers,
+      classes: null,
+      agreement: null,
+      agreement_ci95: null,
+      drop: null,
+      drop_ci95: null,
+      kl: null,
+      output_error,
+    };
   }
   const same = tally.predictions.filter((answer, i) => answer === first.predictions[i]).length;
   const kl = tally.classes.numbered ? null : tally.kl / n;
-  const base = { answers, agreement: same / n, agreement_ci95: wilson(same, n), kl, output_error };
+  const base = {
+    answers,
+    classes: tally.classes.outputs,
+    agreement: same / n,
+    agreement_ci95: wilson(same, n),
+    kl,
+    output_error,
+  };
   if (tally.right.length === 0) return { ...base, drop: null, drop_ci95: null };
   const count = (a: boolean, b: boolean) => tally.right.filter((is, i) => first.right[i] === a && is === b).length;
   const [both, lost, won, neither] = [count(true, true), count(true, false), count(false, true), count(false, false)];

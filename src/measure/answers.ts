@@ -85,8 +85,8 @@ function compare(head: Head, kept: readonly Kept[]): HeadComparison {
 }
 
 /**
- * Interval of a ratio of sums over images, sum kept / sum of: by the delta method (Cochran 1977, Sampling Techniques, section 6.3), and never
- * narrower than Wilson's interval of as many images that count, which tells something even where all was kept.
+ * Interval of a ratio of sums over images, sum kept / sum of: by the delta method (Cochran 1977, Sampling Techniques, section 6.3). Where
+ * each image has one answer, kept or not, and where all images are alike, so that their spread tells nothing, Wilson's of as many images.
  */
 export function ratioInterval(kept: readonly Kept[], ratio: number): Interval {
   const counting = kept.filter(({ of }) => of > 0);

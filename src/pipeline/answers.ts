@@ -11,6 +11,7 @@ import { feedsFor } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { type EvaluateOptions, type Evaluation, evaluate, type VersusFirst } from "../measure/accuracy.ts";
+import type { HeadComparison } from "../measure/answers.ts";
 import { type ScoreDrop, scoreBatch, scoreDrop, scoreOf } from "../measure/custom-score.ts";
 import { recogniseAnswers } from "../measure/recognise.ts";
 import { openSession } from "../runtime/session.ts";
@@ -123,12 +124,19 @@ export function dropOf({ evaluation, score }: Compared): Drop | null {
   return dropOfAnswers(evaluation.models[1]!.versus_first!);
 }
 
-export function dropOfAnswers({ drop, drop_ci95, answers }: VersusFirst): Drop | null {
-  const kept = answers.drop === null ? null : { points: answers.drop, ci95: answers.drop_ci95 };
-  if (drop === null) return kept;
-  // Labels speak of one head; what others lose counts as well.
-  const labelled = { points: drop, ci95: drop_ci95 };
-  return answers.heads.length > 1 && kept !== null && kept.points > drop ? kept : labelled;
+/** Labels speak of one head, in place of its agreement; what others lose counts as well. */
+export function dropOfAnswers({ drop, drop_ci95, classes, answers }: VersusFirst): Drop | null {
+  if (drop === null) return answers.drop === null ? null : { points: answers.drop, ci95: answers.drop_ci95 };
+  const others = answers.heads.filter(({ outputs }) => `${outputs}` !== `${classes}`).map(dropOfHead);
+  if (others.includes(null)) return null;
+  const labelled: Drop = { points: drop, ci95: drop_ci95 };
+  return others.reduce<Drop>((worst, one) => (one!.points > worst.points ? one! : worst), labelled);
+}
+
+function dropOfHead({ share, ci95 }: HeadComparison): Drop | null {
+  if (share === null || ci95 === null) return null;
+  const points = (kept: number) => 100 * (1 - kept);
+  return { points: points(share), ci95: [points(ci95[1]), points(ci95[0])] };
 }
 
 /** The same for a choice among networks, which must not hang on who stands just above a threshold. */

@@ -102,8 +102,10 @@ async function findIn(
   const allowance = images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const limit = allowance * (goals.maxDrop ?? 0);
   const enough = (versus: VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOfAnswers(versus), limit);
+  // A score of the user's own is code, of which no key can tell whether it has changed: what it said is not kept.
+  const kept: Memo = settings.score === null ? memo : (_, compute) => compute();
   const judge: Search["judge"] = ({ plan, ms }) =>
-    memo(JSON.stringify(["judge", limit, formatPlan(plan)]), async () => {
+    kept(JSON.stringify(["judge", limit, formatPlan(plan)]), async () => {
       const { model } = await build(quietly(work), plan);
       const mixed = shuffle(random(settings.seed), images.choice!.slice());
       const compared = await compareAnswers(quietly(work), model, mixed, enough);

@@ -64,7 +64,7 @@ export interface AnswersReport {
   /** Of the head that lost the most; `heads` has all. */
   readonly kind: string;
   readonly outputs: readonly string[];
-  /** Share of the original's answers kept, 0 to 1, or the score of the user's own before and after. */
+  /** Share of the original's answers that this head kept, 0 to 1. */
   readonly score: number | null;
   readonly before: number | null;
   readonly after: number | null;
@@ -95,7 +95,7 @@ export interface TrialReport {
   /** Of the whole network for one image. */
   readonly macs: number;
   readonly params: number;
-  /** Points of top-1 lost, or without labels of agreement; null where outputs are no classes. */
+  /** Points lost; where `proof` is false as counted for the choice, which may be more than `drop_ci95` is about. Null where nothing was measured. */
   readonly drop: number | null;
   readonly drop_ci95: readonly [number, number] | null;
   /** As foretold from its layers' times where `proof` is false, else measured. */

@@ -1,7 +1,8 @@
 // The harm of a candidate: how far the network's answers move when that one layer is replaced and all others stay. It is the mean
-// divergence of the answers on calibration images, by their kind (answers/). Images are run up to the layer once, and only what follows is run again. A method's harm is measured at a few of its
-// ranks and read off between them, by the error that each rank has under the metric; where that takes too many runs, all methods of a
-// layer are read off together, since the metric's error tells much the same whichever method made it.
+// divergence of the answers on calibration images, by their kind (answers/). Images are run up to the layer once, and only what
+// follows is run again. A method's harm is measured at a few of its ranks and read off between them, by the error that each rank has
+// under the metric; where that takes too many runs, all methods of a layer are read off together, since the metric's error tells much
+// the same whichever method made it.
 
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
