@@ -37,30 +37,35 @@ export function samplePositions(
   seed: number,
   importance: Importance | null = null,
 ): Int32Array[] {
-  const mean = importance === null ? 0 : meanOf(importance);
   return Array.from(images, (image, i) => {
     const own = startOf(i + 1, positions) - startOf(i, positions);
     const rng = random(seed * 1_000_003 + image);
     const some = (count: number) =>
       count >= own ? Int32Array.from({ length: own }, (_, p) => p) : drawWithoutRepetition(rng, own, count);
-    const map = importance?.get(image);
-    if (mean === 0 || map === undefined || map.length !== own) return some(perImage);
+    const map = importance?.maps.get(image);
+    if (!importance?.mean || map?.length !== own) return some(perImage);
     const plain = some(Math.ceil(perImage / 2));
-    const share = Math.min(MOST_SHARE, sumOf(map) / mean);
+    const share = Math.min(MOST_SHARE, sumOf(map) / importance.mean);
     return sortedTogether(plain, drawByWeight(rng, map, Math.round(share * plain.length)));
   });
 }
 
-/** How much each position of an image matters, by the image's index; images that are not there are like all others. */
-export type Importance = ReadonlyMap<number, Float32Array>;
+export interface Importance {
+  /** How much each position of an image matters, by the image's index; images that are not there are like all others. */
+  readonly maps: ReadonlyMap<number, Float32Array>;
+  /** Of what an image matters as a whole. */
+  readonly mean: number;
+}
+
+export function importanceOf(maps: Importance["maps"]): Importance {
+  const sum = [...maps.values()].reduce((all, map) => all + sumOf(map), 0);
+  return { maps, mean: sum / Math.max(1, maps.size) };
+}
 
 /** The half that goes by weight is no more than so many times as large for one image as it would be were all alike. */
 const MOST_SHARE = 8;
 
 const sumOf = (map: Float32Array): number => map.reduce((sum, value) => sum + value, 0);
-
-const meanOf = (importance: Importance): number =>
-  [...importance.values()].reduce((sum, map) => sum + sumOf(map), 0) / Math.max(1, importance.size);
 
 /** So many positions, each as often as its share of the weight (systematic sampling, Madow 1949). */
 function drawByWeight(rng: Rng, weights: Float32Array, count: number): Int32Array {

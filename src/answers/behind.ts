@@ -28,20 +28,16 @@ export interface Origin {
   readonly node: Node | null;
   /** The value it gave. */
   readonly value: string;
-  /** Operators passed on the way back, the last one first. */
-  readonly passed: readonly string[];
 }
 
 /** Where the numbers of a value come from. */
 export function originOf(graph: Graph, name: string): Origin {
   const makers = producers(graph);
-  const passed: string[] = [];
   let value = name;
   for (;;) {
     const node = makers.get(value);
-    if (node === undefined) return { node: null, value, passed };
-    if (!SAME_NUMBERS.has(node.op) || node.domain !== "") return { node, value, passed };
-    passed.push(node.op);
+    if (node === undefined) return { node: null, value };
+    if (!SAME_NUMBERS.has(node.op) || node.domain !== "") return { node, value };
     value = node.inputs[0]!;
   }
 }

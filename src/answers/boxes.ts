@@ -14,7 +14,7 @@ import {
 } from "./detections.ts";
 import type { AnchorLayout, BoxesHead, Sample } from "./head.ts";
 import { eachScored, type Kept, type Kind, sign } from "./kind.ts";
-import { binaryKl } from "./kl.ts";
+import { binaryKl, sigmoid } from "./kl.ts";
 
 export const boxes: Kind<BoxesHead> = {
   divergence(head, reference, other) {
@@ -136,7 +136,7 @@ function scoreDraws(layout: AnchorLayout, reference: Sample, random: () => numbe
       return;
     }
     const logit = form === "sigmoid-logits";
-    const part = (i: number) => (logit ? 1 / (1 + Math.exp(-value.data[i]!)) : value.data[i]!);
+    const part = (i: number) => (logit ? sigmoid(value.data[i]!) : value.data[i]!);
     const slope = (i: number) => (logit ? part(i) * (1 - part(i)) : 1);
     const whole = objectness === null ? null : at(a, objectness);
     if (classes > 0) out[own]! += v * (whole === null ? 1 : part(whole)) * slope(own);

@@ -1,6 +1,6 @@
 // One class a pixel: semantic segmentation, as scores or as numbers of classes.
 
-import type { ClassMapHead, Sample, SampleValue } from "./head.ts";
+import { type ClassMapHead, classStrides, type Sample, type SampleValue } from "./head.ts";
 import { eachScored, type Kept, type Kind } from "./kind.ts";
 import { argMax, softmaxDraw, softmaxKl } from "./kl.ts";
 
@@ -31,10 +31,9 @@ export const classMap: Kind<ClassMapHead> = {
 
 /** Where the scores of some pixels begin, and how far those of one pixel stand apart. */
 function pixels({ axis, classes: K }: ClassMapHead, { data }: SampleValue) {
-  const count = data.length / K;
+  const { count, position, step } = classStrides(data.length, K, axis);
   const every = Math.max(1, Math.ceil(count / PIXELS));
-  const [step, start] = axis === "first" ? [count, 1] : [1, K];
-  const starts = Array.from({ length: Math.ceil(count / every) }, (_, i) => i * every * start);
+  const starts = Array.from({ length: Math.ceil(count / every) }, (_, i) => i * every * position);
   return { K, step, starts };
 }
 
@@ -49,9 +48,8 @@ function kept(head: ClassMapHead, reference: Sample, other: Sample): Kept {
 /** The class of each pixel. */
 export function classesOf({ axis, classes: K, numbered }: ClassMapHead, { data }: SampleValue): ArrayLike<number> {
   if (numbered) return data;
-  const count = data.length / K;
-  const [step, start] = axis === "first" ? [count, 1] : [1, K];
+  const { count, position, step } = classStrides(data.length, K, axis);
   const out = new Int32Array(count);
-  for (let i = 0; i < count; i++) out[i] = argMax(data, K, i * start, step);
+  for (let i = 0; i < count; i++) out[i] = argMax(data, K, i * position, step);
   return out;
 }

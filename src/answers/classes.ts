@@ -7,7 +7,9 @@ import { argMax, binaryKl, binaryRoot, softmaxDraw, softmaxKl } from "./kl.ts";
 
 export const classes: Kind<ClassesHead> = {
   divergence(head, reference, other) {
-    const { K, p, q } = rows(head, reference, other);
+    const name = head.values[0]!;
+    const [p, q] = [reference[name]!.data, other[name]!.data];
+    const K = p.length;
     if (head.form !== "sigmoid") return softmaxKl(p, q, K, 0, 1, head.form);
     let sum = 0;
     for (let k = 0; k < K; k++) sum += binaryKl(p[k]!, q[k]!);
@@ -28,11 +30,6 @@ export const classes: Kind<ClassesHead> = {
       ? `${K.toLocaleString("en")} labels, each yes or no`
       : `scores of ${K.toLocaleString("en")} classes`,
 };
-
-function rows({ values: [name] }: ClassesHead, reference: Sample, other: Sample) {
-  const [p, q] = [reference[name!]!.data, other[name!]!.data];
-  return { K: p.length, p, q };
-}
 
 function isSame(head: ClassesHead, reference: Sample, other: Sample): boolean {
   const [a, b] = [answerOf(head, reference), answerOf(head, other)];

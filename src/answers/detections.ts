@@ -20,7 +20,7 @@ const SUPPRESSED = 0.45;
 const MOST = 300;
 
 /** Two boxes are of the same object from this overlap on. */
-export const SAME = 0.5;
+const SAME = 0.5;
 
 export function detectionsOf({ anchors, list }: BoxesHead, sample: Sample, least = CONFIDENCE): readonly Detection[] {
   if (list !== null) return fromList(list, sample, least);

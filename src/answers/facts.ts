@@ -1,7 +1,7 @@
 // What is known of one output when it is to be understood: how it is made, what it said to a few inputs.
 
 import type { Graph } from "../graph/model.ts";
-import type { KindName, Sample, SampleValue } from "./head.ts";
+import { classStrides, type KindName, type Sample, type SampleValue } from "./head.ts";
 
 export interface Facts {
   readonly graph: Graph;
@@ -24,16 +24,21 @@ export function valuesOf({ samples }: Facts, name: string): readonly SampleValue
 /** Sizes other than 1. */
 export const sizesOf = ({ dims }: SampleValue): readonly number[] => dims.filter((dim) => dim !== 1);
 
-/** Rows of K numbers: how far their sums are from 1 at most, and whether none is below 0. */
+/** Where some rows of K numbers begin, evenly spread over all that there are, and how far apart the numbers of a row stand. */
+function someRows({ data }: SampleValue, K: number, axis: "first" | "last") {
+  const { count, position, step } = classStrides(data.length, K, axis);
+  const every = Math.max(1, Math.floor(count / 256));
+  return { step, starts: Array.from({ length: Math.ceil(count / every) }, (_, i) => i * every * position) };
+}
+
+/** Whether rows of K numbers sum to 1, and none is below 0. */
 export function areProbabilities(values: readonly SampleValue[], K: number, axis: "first" | "last"): boolean {
-  return values.every(({ data }) => {
-    const count = data.length / K;
-    const [step, start] = axis === "first" ? [count, 1] : [1, K];
-    const every = Math.max(1, Math.floor(count / 256));
-    for (let i = 0; i < count; i += every) {
+  return values.every((one) => {
+    const { step, starts } = someRows(one, K, axis);
+    for (const at of starts) {
       let sum = 0;
       for (let k = 0; k < K; k++) {
-        const value = data[i * start + k * step]!;
+        const value = one.data[at + k * step]!;
         if (value < -1e-6) return false;
         sum += value;
       }
@@ -49,14 +54,12 @@ export const within = (values: readonly SampleValue[], low: number, high: number
 /** Mean over rows of the largest softmax probability: how decided scores would be, were they scores. */
 export function decidedness(values: readonly SampleValue[], K: number, axis: "first" | "last"): number {
   let [sum, rows] = [0, 0];
-  for (const { data } of values) {
-    const count = data.length / K;
-    const [step, start] = axis === "first" ? [count, 1] : [1, K];
-    const every = Math.max(1, Math.floor(count / 256));
-    for (let i = 0; i < count; i += every) {
+  for (const one of values) {
+    const { step, starts } = someRows(one, K, axis);
+    for (const at of starts) {
       let [largest, total] = [Number.NEGATIVE_INFINITY, 0];
-      for (let k = 0; k < K; k++) largest = Math.max(largest, data[i * start + k * step]!);
-      for (let k = 0; k < K; k++) total += Math.exp(data[i * start + k * step]! - largest);
+      for (let k = 0; k < K; k++) largest = Math.max(largest, one.data[at + k * step]!);
+      for (let k = 0; k < K; k++) total += Math.exp(one.data[at + k * step]! - largest);
       sum += 1 / total;
       rows++;
     }

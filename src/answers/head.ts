@@ -122,6 +122,15 @@ export interface SampleValue {
 /** What the network gave for one input, by name. */
 export type Sample = Readonly<Record<string, SampleValue>>;
 
+/**
+ * K numbers at each of several positions, the classes along the first axis [K, ...] or the last [..., K]: how many positions there are, how
+ * far apart their first numbers stand, and how far apart the numbers of one.
+ */
+export function classStrides(length: number, K: number, axis: "first" | "last") {
+  const count = length / K;
+  return axis === "first" ? { count, position: 1, step: count } : { count, position: K, step: 1 };
+}
+
 /** Parts the values of a run of n inputs by input. A value without a batch axis belongs to the only one. */
 export function samplesOf(
   values: Readonly<Record<string, NdArray>>,

@@ -45,11 +45,9 @@ export function curvature(
   return out;
 }
 
-/** How much there is to lose in a sample; null where every sample has its answer. */
-export function contentOf({ heads }: Answers, sample: Sample): number | null {
-  const told = heads.flatMap((head) => kindOf(head).content?.(head, sample) ?? []);
-  return told.length === 0 ? null : told.reduce((sum, one) => sum + one, 0);
-}
+/** How much there is to lose in a sample, over the heads whose kind tells. */
+export const contentOf = ({ heads }: Answers, sample: Sample): number =>
+  heads.reduce((sum, head) => sum + (kindOf(head).content?.(head, sample) ?? 0), 0);
 
 export const scorers = ({ heads }: Answers): readonly Scorer[] => heads.map((head) => kindOf(head).scorer(head));
 

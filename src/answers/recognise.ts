@@ -7,6 +7,7 @@ import { chosenFrom, frontier, isNumeric, isSelected, lastOp, originOf, softmaxI
 import { areProbabilities, decidedness, type Facts, isCalled, sizesOf, valuesOf, within } from "./facts.ts";
 import type { Answers, Head, KindName, Sample, SampleValue } from "./head.ts";
 import { kindOf } from "./kinds.ts";
+import { argMax } from "./kl.ts";
 import { recogniseBoxes } from "./recognise-boxes.ts";
 import { channelVariance } from "./values.ts";
 
@@ -164,11 +165,7 @@ function textHead(facts: Facts, output: string, sure: boolean): Head | null {
   const counts = new Float64Array(K);
   let steps = 0;
   for (const { data } of values) {
-    for (let at = 0; at < data.length; at += K, steps++) {
-      let best = 0;
-      for (let k = 1; k < K; k++) if (data[at + k]! > data[at + best]!) best = k;
-      counts[best]!++;
-    }
+    for (let at = 0; at < data.length; at += K, steps++) counts[argMax(data, K, at, 1)]!++;
   }
   const blank = counts[0]! >= counts[K - 1]! ? 0 : K - 1;
   if (counts[blank]! < COMMON_BLANKS * steps && facts.asked !== "text") return null;
@@ -298,7 +295,7 @@ function endsInFeatures(graph: Graph, output: string): boolean {
 
 /** Whether the largest stands at one place throughout, over inputs enough to tell. */
 function alwaysTheSame(values: readonly SampleValue[]): boolean {
-  const best = values.map(({ data }) => data.indexOf(Math.max(...data)));
+  const best = values.map(({ data }) => argMax(data, data.length, 0, 1));
   return values.length >= 8 && new Set(best).size === 1;
 }
 

@@ -26,7 +26,7 @@ import {
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
 import { readScore } from "./score.ts";
-import { addOption } from "./table.ts";
+import { plainOption } from "./table.ts";
 import { VERSION } from "./version.ts";
 import { type FolderToOpen, workFolderAt } from "./work.ts";
 
@@ -85,7 +85,7 @@ function addGoals(command: Command): void {
     "inputs like those the model was trained on: a folder of images, an .npz or IDX files; labels are for accuracy and tuning",
     fileName,
   );
-  for (const name of Object.keys(OPTIONS) as OptionName[]) addOption(command, name);
+  for (const name of Object.keys(OPTIONS) as OptionName[]) command.addOption(plainOption(name));
   command
     .option(
       "--score <file>",

@@ -11,6 +11,7 @@ import { evaluate } from "../measure/accuracy.ts";
 import { wilson } from "../measure/statistics.ts";
 import { plural } from "../report/format.ts";
 import { type EvalReport, evalText } from "../report/text.ts";
+import { whole } from "../settings/values.ts";
 import { readModel } from "./files.ts";
 import { dataNotes } from "./notes.ts";
 import {
@@ -23,9 +24,9 @@ import {
   type PreprocessFlags,
   preprocessOf,
   type RuntimeFlags,
-  whole,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
+import { parsedAs } from "./table.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly data: string;
@@ -42,8 +43,8 @@ export function addEval(program: Command): void {
     )
     .argument("<model>", "an .onnx file", fileName)
     .requiredOption("--data <data>", "labelled images", fileName)
-    .option("--images <n>", "how many of them to use, a seeded sample (default: all)", whole(1))
-    .option("--seed <n>", "seed of the sample (default: 0)", whole(0));
+    .option("--images <n>", "how many of them to use, a seeded sample (default: all)", parsedAs(whole(1)))
+    .option("--seed <n>", "seed of the sample (default: 0)", parsedAs(whole(0)));
   addPreprocessOptions(addRuntimeOptions(command, "images at a time (default: 32)"))
     .addOption(jsonOption())
     .addHelpText(

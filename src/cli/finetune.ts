@@ -6,6 +6,7 @@ import { finetune } from "../finetune/finetune.ts";
 import type { Model } from "../graph/model.ts";
 import { type FinetuneFiles, finetuneText } from "../report/text.ts";
 import { openSession } from "../runtime/session.ts";
+import { POSITIVE, whole } from "../settings/values.ts";
 import { checkOutput, readModel } from "./files.ts";
 import { dataNotes } from "./notes.ts";
 import {
@@ -16,12 +17,11 @@ import {
   type JsonFlags,
   jsonOption,
   type PreprocessFlags,
-  positive,
   preprocessOf,
   type RuntimeFlags,
-  whole,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
+import { parsedAs } from "./table.ts";
 import { type FolderToOpen, workFolderAt } from "./work.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
@@ -55,7 +55,7 @@ export function addFinetune(program: Command): void {
     .requiredOption("-o, --output <file>", "the tuned .onnx file; may not be the input", fileName)
     .requiredOption("--data <data>", "images: a folder, an .npz or IDX files", fileName)
     .option("--teacher <file>", "learn this model's answers; labels are then not looked at", fileName)
-    .option("--epochs <n>", "how often to go through the images (default: 2)", whole(1));
+    .option("--epochs <n>", "how often to go through the images (default: 2)", parsedAs(whole(1)));
   addTraining(command);
   addPreprocessOptions(addRuntimeOptions(command, "images a step (default: 64)"))
     .addOption(jsonOption())
@@ -72,22 +72,22 @@ export function addFinetune(program: Command): void {
 
 function addTraining(command: Command): void {
   command
-    .option("--rate <x>", "highest learning rate (default: 3e-4, for sgd 0.01)", positive)
+    .option("--rate <x>", "highest learning rate (default: 3e-4, for sgd 0.01)", parsedAs(POSITIVE))
     .addOption(new Option("--optimiser <name>", "default: adamw").choices(["adamw", "sgd"]))
     .option("--weight-decay <x>", "default: 0.01, for sgd 5e-4", notNegative)
     .option("--smoothing <x>", "of labels, below 1 (default: 0)", notNegative)
-    .option("--temperature <x>", "of a teacher's answers (default: 2)", positive)
+    .option("--temperature <x>", "of a teacher's answers (default: 2)", parsedAs(POSITIVE))
     .option("--no-crop", "take images as they are, not shifted at random")
     .option("--flip", "mirror half of the images; wrong for letters and digits")
     .addOption(
       new Option("--keep <which>", "epoch whose weights are written (default: best)").choices(["best", "last"]),
     )
-    .option("--images <n>", "how many of DATA to use, a seeded sample (default: all)", whole(1))
-    .option("--seed <n>", "the same seed gives the same file (default: 0)", whole(0))
+    .option("--images <n>", "how many of DATA to use, a seeded sample (default: all)", parsedAs(whole(1)))
+    .option("--seed <n>", "the same seed gives the same file (default: 0)", parsedAs(whole(0)))
     .option("--work <dir>", "where an interrupted run is kept (default: OUT.work)", fileName);
 }
 
-const notNegative = (text: string): number => (/^0+(\.0*)?$/.test(text) ? 0 : positive(text));
+const notNegative = (text: string): number => (/^0+(\.0*)?$/.test(text) ? 0 : parsedAs(POSITIVE)(text));
 
 function run(path: string, flags: Flags): Promise<void> {
   const folder = workFolderAt(flags.work ?? `${flags.output}.work`);

@@ -2,31 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { PRESETS, type PreprocessOptions } from "../data/preprocess.ts";
-
-/** A share such as 0.5 or 50%, above 0 and at most 1. */
-export function share(text: string): number {
-  const match = /^(\d+\.?\d*|\.\d+)(%?)$/.exec(text.trim());
-  const value = match === null ? Number.NaN : Number(match[1]) / (match[2] === "%" ? 100 : 1);
-  if (value > 0 && value <= 1) return value;
-  throw new InvalidArgumentError("Expected a share of the original's, above 0 and at most 1, such as 0.5 or 50%.");
-}
-
-/** A whole number from `least` to `most`. */
-export const whole =
-  (least: number, most = Number.MAX_SAFE_INTEGER) =>
-  (text: string): number => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
-    const range = most === Number.MAX_SAFE_INTEGER ? "up" : `to ${most}`;
-    throw new InvalidArgumentError(`Expected a whole number from ${least} ${range}.`);
-  };
-
-/** A number above 0. */
-export function positive(text: string): number {
-  const value = /^[\d.]+(e-?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
-  if (value > 0 && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError("Expected a number above 0, such as 0.01 or 3e-4.");
-}
+import { plainOption } from "./table.ts";
 
 /** The name of a file or folder; an empty one is what a script passes whose variable is not set. */
 export function fileName(text: string): string {
@@ -41,13 +17,6 @@ export function numbers(text: string): readonly number[] {
   throw new InvalidArgumentError("Expected numbers between commas, such as 0.485,0.456,0.406.");
 }
 
-/** Words between commas. */
-export function words(text: string): readonly string[] {
-  const found = text.split(",").map((part) => part.trim());
-  if (found.every((word) => word !== "")) return found;
-  throw new InvalidArgumentError("Expected names between commas.");
-}
-
 export interface JsonFlags {
   readonly json?: boolean;
 }
@@ -60,16 +29,11 @@ export interface RuntimeFlags {
   readonly provider?: string;
 }
 
-/** Past any machine; ONNX Runtime would start them all. */
-const MOST_THREADS = 1024;
-/** Past what any memory holds, unless the images are tiny. */
-const MOST_IMAGES = 65_536;
-
 export function addRuntimeOptions(command: Command, batch: string): Command {
   return command
-    .option("--threads <n>", "threads ONNX Runtime may use (default: one a core)", whole(1, MOST_THREADS))
-    .option("--batch <n>", batch, whole(1, MOST_IMAGES))
-    .option("--provider <name>", "ONNX Runtime's execution provider (default: cpu)");
+    .addOption(plainOption("threads"))
+    .addOption(plainOption("batch", batch))
+    .addOption(plainOption("provider"));
 }
 
 export type PreprocessFlags = PreprocessOptions;

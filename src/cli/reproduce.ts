@@ -15,6 +15,7 @@ import { runExperiments } from "../reproduce/run.ts";
 import { makeSite } from "../reproduce/site.ts";
 import { type Images, partImages, prepareSubject } from "../reproduce/subject.ts";
 import { type ReproduceReport, reproduceText } from "../reproduce/summary.ts";
+import { whole } from "../settings/values.ts";
 import { readModel } from "./files.ts";
 import { commandLine, machineText } from "./machine.ts";
 import { fileMemo } from "./memo.ts";
@@ -27,9 +28,9 @@ import {
   jsonOption,
   type PreprocessFlags,
   preprocessOf,
-  whole,
 } from "./options.ts";
 import { NOTHING_WRITTEN, type Running, runJob } from "./run.ts";
+import { parsedAs, plainOption } from "./table.ts";
 import { VERSION } from "./version.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags {
@@ -57,9 +58,9 @@ export function addReproduce(program: Command): void {
       "images for it: a folder, an .npz or IDX files; without labels agreement is measured",
       fileName,
     )
-    .option("--images <n>", "how many images to use, half of them to measure on (default: 4000)", whole(64))
-    .option("--seed <n>", "seed of all that is random (default: 0)", whole(0))
-    .option("--threads <n>", "threads ONNX Runtime may use (default: one a core)", whole(1, 1024));
+    .option("--images <n>", "how many images to use, half of them to measure on (default: 4000)", parsedAs(whole(64)))
+    .option("--seed <n>", "seed of all that is random (default: 0)", parsedAs(whole(0)))
+    .addOption(plainOption("threads"));
   addPreprocessOptions(command)
     .addOption(jsonOption())
     .addHelpText(

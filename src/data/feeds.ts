@@ -2,10 +2,10 @@
 // is one entry along an input's first axis, or where an input has no axis for that the whole of it.
 
 import { LowrankError } from "../errors.ts";
+import { fromHalves } from "../graph/half.ts";
 import type { Dim, ElementType, ValueInfo } from "../graph/model.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { ARRAYS, type NdArray } from "../runtime/ndarray.ts";
-import { floatOfHalf } from "./half.ts";
 import type { Preprocess } from "./preprocess.ts";
 
 /** A tensor for each input, by its name. */
@@ -72,22 +72,21 @@ export function arrayFeed({ name, info, whole }: ModelInput, array: NdArray, sam
   const data = new (ARRAYS.get(type)!)(samples.length * each);
   const convert = converter(array.type, type, name);
   for (const [i, sample] of samples.entries()) {
-    const entry = array.data.subarray(sample * each, (sample + 1) * each);
+    const own = array.data.subarray(sample * each, (sample + 1) * each);
+    const entry = array.type === "float16" && type !== "float16" ? fromHalves(own as Uint16Array) : own;
     if (convert === null) data.set(entry as Float32Array & BigInt64Array, i * each);
     else for (let k = 0; k < each; k++) data[i * each + k] = convert(entry[k]!) as number;
   }
   return { type, dims: whole ? sizes : [samples.length, ...sizes], data };
 }
 
-/** What makes an element of one type one of another; null where they are the same. */
+/** What makes an element of one type one of another; null where an array does so itself: of the same type, and among floats. */
 function converter(
   from: ElementType,
   to: ElementType,
   name: string,
 ): ((value: number | bigint) => number | bigint) | null {
-  if (from === to) return null;
-  if (from === "float16") return (value) => floatOfHalf(Number(value));
-  if (FLOATS.has(from)) return (value) => value;
+  if (from === to || FLOATS.has(from)) return null;
   const [, unsigned, bits] = /^(u?)int(\d+)$/.exec(to)!;
   const least = unsigned ? 0n : -(2n ** BigInt(Number(bits) - 1));
   const most = 2n ** BigInt(Number(bits) - (unsigned ? 0 : 1)) - 1n;

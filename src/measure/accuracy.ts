@@ -28,8 +28,8 @@ export interface EvaluateOptions extends Control {
   readonly threads?: number | undefined;
   readonly provider?: string | undefined;
   readonly onSkip?: (name: string, reason: string) => void;
-  /** Told after each batch how the second model compares with the first so far; true ends the run there. */
-  readonly enough?: (versus: VersusFirst, n: number) => boolean;
+  /** Asked after each batch; `versus` tells how the second model compares with the first so far. True ends the run there. */
+  readonly enough?: (versus: () => VersusFirst, n: number) => boolean;
 }
 
 export interface VersusFirst {
@@ -104,7 +104,7 @@ export async function evaluate(
       for (const [i, found] of samples.entries()) addBatch(tallies[i]!, found, samples[0]!, batch);
       indices.push(...batch.indices);
       options.onProgress?.({ phase: "accuracy", done: indices.length, total });
-      if (options.enough?.(versus(tallies[1]!, tallies[0]!), indices.length)) break;
+      if (options.enough?.(() => versus(tallies[1]!, tallies[0]!), indices.length)) break;
     }
     return {
       n: indices.length,

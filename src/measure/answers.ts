@@ -45,15 +45,24 @@ export function comparing(answers: Answers): Comparing {
     },
     result() {
       const heads = answers.heads.map((head, i) => compare(head, each[i]!.kept()));
-      const told = heads.flatMap(({ share, ci95 }) => (share === null ? [] : [{ share, ci95: ci95! }]));
-      if (told.length < heads.length) return { heads, drop: null, drop_ci95: null, cautious: null };
-      const worst = told.reduce((a, b) => (b.share < a.share ? b : a));
-      const points = (share: number) => 100 * (1 - share);
-      const drop = points(worst.share);
-      const cautious = Math.max(drop, ...each.map((scorer) => points(smoothShare(scorer.kept()))));
-      return { heads, drop, drop_ci95: [points(worst.ci95[1]), points(worst.ci95[0])], cautious };
+      const drops = heads.flatMap((head) => dropOfHead(head) ?? []);
+      if (drops.length < heads.length) return { heads, drop: null, drop_ci95: null, cautious: null };
+      const worst = drops.reduce((a, b) => (b.points > a.points ? b : a));
+      const cautious = Math.max(worst.points, ...each.map((scorer) => pointsLost(smoothShare(scorer.kept()))));
+      return { heads, drop: worst.points, drop_ci95: worst.ci95, cautious };
     },
   };
+}
+
+const pointsLost = (share: number): number => 100 * (1 - share);
+
+/** Points that one head has lost; null where there were no answers. */
+export function dropOfHead({
+  share,
+  ci95,
+}: HeadComparison): { readonly points: number; readonly ci95: Interval } | null {
+  if (share === null || ci95 === null) return null;
+  return { points: pointsLost(share), ci95: [pointsLost(ci95[1]), pointsLost(ci95[0])] };
 }
 
 /** 1 where nothing is counted smoothly. */

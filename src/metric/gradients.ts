@@ -5,7 +5,7 @@
 
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer, LayerOp } from "../analyze/layers.ts";
-import type { Importance } from "../analyze/patches.ts";
+import { type Importance, importanceOf } from "../analyze/patches.ts";
 import { LARGE_SIDE } from "../analyze/statistics.ts";
 import { classScores } from "../answers/class-scores.ts";
 import type { Answers } from "../answers/head.ts";
@@ -86,7 +86,8 @@ export async function gradientStatistics(
   return new Map(
     layers.map((layer) => {
       const reason = blocked.get(layer.name) ?? null;
-      const importance = maps.get(layer.name) ?? null;
+      const own = maps.get(layer.name);
+      const importance = own === undefined ? null : importanceOf(own);
       const base = { alpha: null, outputs: null, diagonal: null, count: 0, importance, blocked: reason };
       const nothing: LayerGradients = base;
       if (reason !== null) return [layer.name, nothing];

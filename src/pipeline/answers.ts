@@ -11,12 +11,12 @@ import { feedsFor } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { type EvaluateOptions, type Evaluation, evaluate, type VersusFirst } from "../measure/accuracy.ts";
-import type { HeadComparison } from "../measure/answers.ts";
+import { dropOfHead } from "../measure/answers.ts";
 import { type ScoreDrop, scoreBatch, scoreDrop, scoreOf } from "../measure/custom-score.ts";
 import { recogniseAnswers } from "../measure/recognise.ts";
 import { openSession } from "../runtime/session.ts";
 import type { Drop } from "../search/promise.ts";
-import type { Settings } from "../settings/settings.ts";
+import { type Settings, sessionInUse } from "../settings/settings.ts";
 import { type Images, withFitted } from "./images.ts";
 import type { Prepared } from "./prepare.ts";
 
@@ -45,7 +45,7 @@ export async function telling(
   const names = [...new Set([...valueNames(answers), ...outputNames(answers)])];
   const visit = (values: Activations, indices: Int32Array) => {
     for (const [i, sample] of samplesOf(values, names, indices.length).entries()) {
-      content.set(indices[i]!, contentOf(answers, sample) ?? 0);
+      content.set(indices[i]!, contentOf(answers, sample));
     }
   };
   await run(startPassage(calibration, settings.session), prepared.model, names, visit, settings.control);
@@ -78,11 +78,10 @@ export async function compareAnswers(
 ): Promise<Compared> {
   const { original, inputs } = prepared;
   const { data, skipped } = images;
-  const { use, session, control, score } = settings;
+  const { control, score } = settings;
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
-  const running = { ...session, ...(use.threads !== null && { threads: use.threads }) };
   const early = score === null && enough !== undefined ? { enough } : {};
-  const reading = { ...running, indices, onSkip, answers: answers!, ...early, ...control };
+  const reading = { ...sessionInUse(settings), indices, onSkip, answers: answers!, ...early, ...control };
   const evaluation = await evaluate([original, other], data!, inputs, reading);
   if (score === null) return { evaluation, score: null };
   const scored = [];
@@ -98,8 +97,8 @@ async function scoreModel(
   { prepared: { inputs }, images: { data }, settings }: Omit<Comparison, "answers">,
   indices: Int32Array,
 ): Promise<readonly number[] | number> {
-  const { use, session: options, control, score } = settings;
-  const session = await openSession(model, { ...options, ...(use.threads !== null && { threads: use.threads }) });
+  const { control, score } = settings;
+  const session = await openSession(model, sessionInUse(settings));
   const names = freeInputs(model.graph).map(({ name }) => name);
   async function* images() {
     const { signal } = control;
@@ -131,12 +130,6 @@ export function dropOfAnswers({ drop, drop_ci95, classes, answers }: VersusFirst
   if (others.includes(null)) return null;
   const labelled: Drop = { points: drop, ci95: drop_ci95 };
   return others.reduce<Drop>((worst, one) => (one!.points > worst.points ? one! : worst), labelled);
-}
-
-function dropOfHead({ share, ci95 }: HeadComparison): Drop | null {
-  if (share === null || ci95 === null) return null;
-  const points = (kept: number) => 100 * (1 - kept);
-  return { points: points(share), ci95: [points(ci95[1]), points(ci95[0])] };
 }
 
 /** The same for a choice among networks, which must not hang on who stands just above a threshold. */

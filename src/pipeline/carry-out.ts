@@ -24,7 +24,7 @@ import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startPassages } from "../rewrite/refit.ts";
 import { type Choice, formatPlan, type Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
-import type { Reopened, Settings } from "../settings/settings.ts";
+import { type Reopened, type Settings, sessionInUse } from "../settings/settings.ts";
 import { type Compared, compareAnswers } from "./answers.ts";
 import type { Images } from "./images.ts";
 import type { Prepared } from "./prepare.ts";
@@ -172,9 +172,8 @@ async function throughBytes(model: Model): Promise<Reopened> {
 const BESIDE = 2 ** 20;
 
 /** How the result will be used: threads, provider, and the shapes of its inputs. */
-export function timingOf({ inputs }: Prepared, { use, session: { provider } }: Settings) {
-  const threads = use.threads ?? undefined;
-  return { threads, provider, inputShapes: feedShapes(inputs, inputs.batch ?? use.batch) };
+export function timingOf({ inputs }: Prepared, settings: Settings) {
+  return { ...sessionInUse(settings), inputShapes: feedShapes(inputs, inputs.batch ?? settings.use.batch) };
 }
 
 async function measure(work: Work, written: Model): Promise<Measured> {

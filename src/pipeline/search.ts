@@ -101,7 +101,7 @@ async function findIn(
     wholeMs === null ? 1 : wholeMs / Math.max(1e-9, (startMs ?? wholeMs) - present(pool).ms + ms);
   const allowance = images.tuning === null ? 1 : TUNED_ALLOWANCE;
   const limit = allowance * (goals.maxDrop ?? 0);
-  const enough = (versus: VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOfAnswers(versus), limit);
+  const enough = (versus: () => VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOfAnswers(versus()), limit);
   // A score of the user's own is code, of which no key can tell whether it has changed: what it said is not kept.
   const kept: Memo = settings.score === null ? memo : (_, compute) => compute();
   const judge: Search["judge"] = ({ plan, ms }) =>

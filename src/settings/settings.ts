@@ -113,6 +113,12 @@ function boundedControl(options: CompressOptions, missed: string[]): Control {
   return { ...control, deadline: { ...deadline, onMissed: (what) => void missed.push(what) } };
 }
 
+/** Threads and provider as the result will be used with. */
+export const sessionInUse = ({ session, use }: Settings): SessionOptions => ({
+  ...session,
+  threads: use.threads ?? undefined,
+});
+
 /** @throws LowrankError `bad-option` for options that make no sense, alone or together; it names them in backticks */
 export function settingsOf(options: CompressOptions): Settings {
   checkValues(options);

@@ -10,7 +10,6 @@ export interface ValueKind<T> {
 }
 
 const numberIn = (text: string): number => (/^(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(text) ? Number(text) : Number.NaN);
-const orNull = (value: number, valid: (value: number) => boolean): number | null => (valid(value) ? value : null);
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
 /** Numbers that may be written as per cent, with what a bare one is a share of. */
@@ -19,14 +18,21 @@ function numeric(
   valid: (value: number) => boolean,
   read: (text: string) => number,
 ): ValueKind<number> {
+  const fits = (value: unknown): value is number => isNumber(value) && valid(value);
   return {
     expects,
-    valid: (value) => isNumber(value) && valid(value),
-    parse: (text) => orNull(read(text.trim()), valid),
+    valid: fits,
+    parse(text) {
+      const value = read(text);
+      return fits(value) ? value : null;
+    },
   };
 }
 
-const perCent = (text: string) => (text.endsWith("%") ? numberIn(text.slice(0, -1)) / 100 : numberIn(text));
+function perCent(text: string): number {
+  const own = text.trim();
+  return own.endsWith("%") ? numberIn(own.slice(0, -1)) / 100 : numberIn(own);
+}
 
 /** A share of the original's, above 0: 0.5 or 50%. */
 export const SHARE = numeric(

@@ -1,6 +1,6 @@
 // One head of each kind with a sample to it, as a network would give it.
 
-import type { Head, Sample, SampleValue } from "../../src/answers/head.ts";
+import type { AnchorLayout, Head, Sample, SampleValue } from "../../src/answers/head.ts";
 import { gaussian, random } from "../../src/linalg/random.ts";
 
 const common = { sure: true } as const;
@@ -48,6 +48,16 @@ const y = { outputs: ["y"], values: ["y"], ...common } as const;
 const place = { value: "y", anchors: "last" } as const;
 const anchors = { boxes: place, scores: place, from: 4, classes: 3, background: null } as const;
 const yolo = { ...anchors, coordinates: "cxcywh", objectness: null, form: "probabilities" } as const;
+
+/** Boxes in one output, scores in another, an anchor a row. */
+function pair(layout: Pick<AnchorLayout, "coordinates" | "classes" | "form" | "background">): Head {
+  const [boxes, scores] = [
+    { value: "b", anchors: "first" },
+    { value: "s", anchors: "first" },
+  ] as const;
+  const own = { outputs: ["b", "s"], values: ["b", "s"], ...common, list: null };
+  return { kind: "boxes", ...own, anchors: { boxes, scores, objectness: null, from: 0, ...layout } };
+}
 
 export const CASES: readonly Case[] = [
   {
@@ -104,18 +114,7 @@ export const CASES: readonly Case[] = [
   },
   {
     name: "boxes by corners and a softmax over classes and nothing",
-    head: {
-      kind: "boxes",
-      outputs: ["b", "s"],
-      values: ["b", "s"],
-      ...common,
-      list: null,
-      anchors: {
-        boxes: { value: "b", anchors: "first" },
-        scores: { value: "s", anchors: "first" },
-        ...{ coordinates: "xyxy", objectness: null, from: 0, classes: 3, form: "softmax-logits", background: 0 },
-      },
-    },
+    head: pair({ coordinates: "xyxy", classes: 3, form: "softmax-logits", background: 0 }),
     sample: {
       b: { dims: [2, 4], data: Float64Array.from([10, 10, 30, 50, 40, 45, 60, 55]) },
       s: numbers([2, 3], 12),
@@ -123,18 +122,7 @@ export const CASES: readonly Case[] = [
   },
   {
     name: "offsets from anchors, scores as logits",
-    head: {
-      kind: "boxes",
-      outputs: ["b", "s"],
-      values: ["b", "s"],
-      ...common,
-      list: null,
-      anchors: {
-        boxes: { value: "b", anchors: "first" },
-        scores: { value: "s", anchors: "first" },
-        ...{ coordinates: "offsets", objectness: null, from: 0, classes: 2, form: "sigmoid-logits", background: null },
-      },
-    },
+    head: pair({ coordinates: "offsets", classes: 2, form: "sigmoid-logits", background: null }),
     sample: { b: numbers([3, 4], 13, (x) => 0.3 * x), s: numbers([3, 2], 14) },
   },
 ];

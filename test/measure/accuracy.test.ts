@@ -14,9 +14,9 @@ const inputs = resolveInputs(models[0]!, { preset: "unit" });
 
 test("ends after the batch that is enough, with what the images so far say", async () => {
   const told: number[] = [];
-  const enough = (versus: { readonly agreement: number | null }, n: number) => {
+  const enough = (versus: () => { readonly agreement: number | null }, n: number) => {
     told.push(n);
-    expect(versus.agreement).not.toBeNull();
+    expect(versus().agreement).not.toBeNull();
     return n >= 40;
   };
   const part = await evaluate(models, data, inputs, { batch: 16, enough });
