@@ -16,7 +16,7 @@ import { encodedSize } from "./onnx/digest.ts";
 import { dropOf, telling, understand } from "./pipeline/answers.ts";
 import { carryOut, type Outcome, replacedTimes, type Work } from "./pipeline/carry-out.ts";
 import { detailsOf } from "./pipeline/details.ts";
-import { chooseImages, type Images } from "./pipeline/images.ts";
+import { chooseImages, chooseTuning, type Images } from "./pipeline/images.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
 import { type Spent, timed } from "./progress.ts";
@@ -50,12 +50,12 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   const settings = { ...asked, control: { ...asked.control, onProgress } };
   const original = source instanceof Uint8Array ? await decodeModel(source) : source;
   const prepared = await prepare(original, settings.preprocess, settings.data ?? undefined, settings.session);
-  const drawn = await chooseImages(prepared, settings);
+  const drawn = chooseImages(prepared, settings);
   const recognised = await understand(prepared, drawn, settings);
-  const images = await telling(prepared, drawn, recognised?.answers ?? null, settings);
+  const answers = recognised?.answers ?? null;
+  const images = await telling(prepared, await chooseTuning(prepared, drawn, answers, settings), answers, settings);
   return withLinalg(settings.session, async (la) => {
     const given = settings.plan === null ? undefined : await readPlan(la, settings.plan, prepared.layers);
-    const answers = recognised?.answers ?? null;
     const base = { la, prepared, images, answers, settings };
     const scored = await score(base, given);
     const work: Work = { ...base, scored, score: rescorer(base) };
@@ -151,10 +151,10 @@ function reportOf(
 
 function tuningOf({ tuning }: Images, { built: { tuned } }: Outcome, settings: Settings) {
   if (tuning === null || tuned === null || settings.tuning === null) return null;
-  const { loss, train, validation } = tuning;
+  const { aim, train, validation } = tuning;
   return {
     ...tuned,
-    loss: loss.kind,
+    loss: aim.loss.kind,
     epochs: settings.tuning.epochs,
     train: train.length,
     validation: validation.length,

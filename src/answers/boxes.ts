@@ -14,7 +14,7 @@ import {
 } from "./detections.ts";
 import type { AnchorLayout, BoxesHead, Sample } from "./head.ts";
 import { eachScored, type Kept, type Kind, sign } from "./kind.ts";
-import { binaryKl, sigmoid } from "./kl.ts";
+import { binaryKl, binarySlope, sigmoid } from "./kl.ts";
 
 export const boxes: Kind<BoxesHead> = {
   divergence(head, reference, other) {
@@ -24,6 +24,10 @@ export const boxes: Kind<BoxesHead> = {
   curvature(head, reference, random) {
     if (head.anchors === null) return {};
     return anchorCurvature(head.anchors, reference, random);
+  },
+  gradient(head, reference, other) {
+    if (head.anchors === null) return {};
+    return anchorGradient(head.anchors, reference, other);
   },
   scorer: (head) =>
     eachScored((reference, other) => {
@@ -99,36 +103,79 @@ const sizes = ([left, top, right, bottom]: Box): readonly [number, number] => [
   Math.max(Math.abs(bottom - top), 1e-6),
 ];
 
+/** By the probability u of a class the second derivative is 1 / (u (1 - u)); for the boxes a random sign for each term of `moved`. */
 function anchorCurvature(layout: AnchorLayout, reference: Sample, random: () => number): Record<string, Float32Array> {
   const read = anchorReader(layout, reference);
-  const names = [...new Set([layout.boxes.value, layout.scores.value])];
-  const out = Object.fromEntries(names.map((name) => [name, new Float32Array(reference[name]!.data.length)]));
-  const scores = scoreDraws(layout, reference, random, out[layout.scores.value]!);
-  const where = stridesOf(reference[layout.boxes.value]!, layout.boxes.anchors);
+  const { out, toScores, toBox } = backFrom(layout, reference);
   const p = new Float64Array(Math.max(1, layout.classes));
   for (let a = 0; a < read.count; a++) {
     read.fill(a, p);
-    for (const [k, one] of p.entries()) scores(a, one, k);
+    for (const [k, u] of p.entries())
+      if (u > LEAST_PROBABILITY) toScores(a, u, k, sign(random) / Math.sqrt(Math.max(u * (1 - u), 1e-8)));
     const score = Math.max(...p);
     if (score <= LEAST_SCORE) continue;
-    const v = boxDraw(layout, read.box(a), Math.sqrt(2 * score), random);
-    for (const [i, value] of v.entries()) out[layout.boxes.value]![a * where.anchor + i * where.column]! += value;
+    const box = read.box(a);
+    const [w, h] = sizes(boxOf(layout.coordinates, box));
+    const [x, y, wide, high] = [w, h, w, h].map((size) => (sign(random) * Math.sqrt(2 * score)) / size);
+    toBox(a, box, [x!, y!, wide!, high!]);
   }
   return out;
 }
 
-/**
- * Draws for the scores: by the probability u of a class the second derivative is 1 / (u (1 - u)); what u is made of (objectness times
- * class, a sigmoid, a softmax) comes in by the chain rule.
- */
-function scoreDraws(layout: AnchorLayout, reference: Sample, random: () => number, out: Float32Array) {
+/** The same walk as anchorDivergence's. A box that has moved as far as counts is still pulled back, as strongly as one just there. */
+function anchorGradient(layout: AnchorLayout, reference: Sample, other: Sample): Record<string, Float32Array> {
+  const [a, b] = [anchorReader(layout, reference), anchorReader(layout, other)];
+  const { out, toScores, toBox } = backFrom(layout, other);
+  const K = Math.max(1, layout.classes);
+  const [p, q] = [new Float64Array(K), new Float64Array(K)];
+  for (let i = 0; i < a.count; i++) {
+    a.fill(i, p);
+    b.fill(i, q);
+    for (let k = 0; k < K; k++) {
+      if (k === layout.background) continue;
+      if (p[k]! > LEAST_PROBABILITY || q[k]! > LEAST_PROBABILITY) toScores(i, q[k]!, k, binarySlope(p[k]!, q[k]!));
+    }
+    const score = Math.max(...p);
+    if (score <= LEAST_SCORE) continue;
+    const [was, is] = [a.box(i), b.box(i)].map((box) => boxOf(layout.coordinates, box)) as [Box, Box];
+    const [w, h] = sizes(was);
+    const [left, top, right, bottom] = was.map((side, s) => is[s]! - side) as [number, number, number, number];
+    const pull = 2 * score * Math.min(1, Math.sqrt(MOST_MOVED / moved(layout, a.box(i), b.box(i))));
+    const shifts = [(left + right) / 2 / w ** 2, (top + bottom) / 2 / h ** 2] as const;
+    toBox(i, b.box(i), [
+      pull * shifts[0],
+      pull * shifts[1],
+      (pull * (right - left)) / w ** 2,
+      (pull * (bottom - top)) / h ** 2,
+    ]);
+  }
+  return out;
+}
+
+/** Vectors at the values of a sample, all zero, and what adds to them by the chain rule. */
+function backFrom(layout: AnchorLayout, sample: Sample) {
+  const names = [...new Set([layout.boxes.value, layout.scores.value])];
+  const out = Object.fromEntries(names.map((name) => [name, new Float32Array(sample[name]!.data.length)]));
+  const where = stridesOf(sample[layout.boxes.value]!, layout.boxes.anchors);
+  const boxes = out[layout.boxes.value]!;
+  return {
+    out,
+    toScores: backToScores(layout, sample, out[layout.scores.value]!),
+    /** From a vector at the box's centre, width and height. */
+    toBox(a: number, box: Box, v: Box): void {
+      for (const [i, value] of boxColumns(layout, box, v).entries())
+        boxes[a * where.anchor + i * where.column]! += value;
+    },
+  };
+}
+
+/** Takes v at the probability u of a class to what u is made of: objectness times class, a sigmoid, a softmax. */
+function backToScores(layout: AnchorLayout, sample: Sample, out: Float32Array) {
   const { objectness, from, form, classes } = layout;
-  const value = reference[layout.scores.value]!;
+  const value = sample[layout.scores.value]!;
   const { anchor, column } = stridesOf(value, layout.scores.anchors);
   const at = (a: number, i: number) => a * anchor + i * column;
-  return (a: number, u: number, k: number): void => {
-    if (u <= LEAST_PROBABILITY) return;
-    const v = sign(random) / Math.sqrt(Math.max(u * (1 - u), 1e-8));
+  return (a: number, u: number, k: number, v: number): void => {
     const own = at(a, from + k);
     if (form === "softmax-logits") {
       const sum = softmaxOf(value.data, at(a, from), column, classes);
@@ -150,16 +197,11 @@ function softmaxOf(data: ArrayLike<number>, at: number, step: number, K: number)
   return (k) => powers[k]! / sum;
 }
 
-/** By how `moved` grows with each of a box's four numbers, a random sign for each of its four terms. */
-function boxDraw({ coordinates }: AnchorLayout, box: Box, weight: number, random: () => number): readonly number[] {
+/** From a vector at a box's centre, width and height to one at its four numbers. */
+function boxColumns({ coordinates }: AnchorLayout, box: Box, v: Box): Box {
+  const [x, y, wide, high] = v;
+  if (coordinates === "cxcywh") return v;
   const [w, h] = sizes(boxOf(coordinates, box));
-  const [x, y, wide, high] = [w, h, w, h].map((size) => (sign(random) * weight) / size) as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  if (coordinates === "cxcywh") return [x, y, wide, high];
   // Of a logarithm, the size itself comes in.
   if (coordinates === "offsets") return [x, y, wide * w, high * h];
   const [left, right] = [x / 2 - wide, x / 2 + wide];

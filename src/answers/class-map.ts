@@ -2,7 +2,7 @@
 
 import { type ClassMapHead, classStrides, type Sample, type SampleValue } from "./head.ts";
 import { eachScored, type Kept, type Kind } from "./kind.ts";
-import { argMax, softmaxDraw, softmaxKl } from "./kl.ts";
+import { argMax, softmaxDraw, softmaxKl, softmaxSlope } from "./kl.ts";
 
 /** Pixels of a map that divergences look at: as many as leave it cheap beside the network, evenly spread. */
 const PIXELS = 4096;
@@ -24,6 +24,14 @@ export const classMap: Kind<ClassMapHead> = {
     const weight = 1 / Math.sqrt(starts.length);
     for (const at of starts) softmaxDraw(p.data, K, at, step, head.form, random, weight, v);
     return { [name]: v };
+  },
+  gradient(head, reference, other) {
+    const name = head.values[0]!;
+    const [p, q] = [reference[name]!, other[name]!];
+    const out = new Float32Array(q.data.length);
+    const { K, step, starts } = pixels(head, p);
+    for (const at of starts) softmaxSlope(p.data, q.data, K, at, step, head.form, 1 / starts.length, out);
+    return { [name]: out };
   },
   scorer: (head) => eachScored((reference, other) => kept(head, reference, other)),
   describe: ({ classes: K }) => `a class of ${K} a pixel`,

@@ -3,7 +3,7 @@
 
 import type { ClassesHead, Sample } from "./head.ts";
 import { eachScored, type Kind, sign } from "./kind.ts";
-import { argMax, binaryKl, binaryRoot, softmaxDraw, softmaxKl } from "./kl.ts";
+import { argMax, binaryKl, binaryRoot, binarySlope, softmaxDraw, softmaxKl, softmaxSlope } from "./kl.ts";
 
 export const classes: Kind<ClassesHead> = {
   divergence(head, reference, other) {
@@ -23,6 +23,15 @@ export const classes: Kind<ClassesHead> = {
       for (let k = 0; k < v.length; k++) v[k] = sign(random) * binaryRoot(p[k]!, "probabilities");
     } else softmaxDraw(p, p.length, 0, 1, head.form, random, 1, v);
     return { [name]: v };
+  },
+  gradient(head, reference, other) {
+    const name = head.values[0]!;
+    const [p, q] = [reference[name]!.data, other[name]!.data];
+    const out = new Float32Array(q.length);
+    if (head.form === "sigmoid") {
+      for (let k = 0; k < out.length; k++) out[k] = binarySlope(p[k]!, q[k]!);
+    } else softmaxSlope(p, q, p.length, 0, 1, head.form, 1, out);
+    return { [name]: out };
   },
   scorer: (head) => eachScored((reference, other) => ({ kept: Number(isSame(head, reference, other)), of: 1 })),
   describe: ({ classes: K, form }) =>

@@ -17,6 +17,11 @@ export const embedding: Kind<EmbeddingHead> = {
     const along = dot(signs, y) / square;
     return { [name!]: signs.map((value, i) => (value - along * y[i]!) / Math.sqrt(square)) };
   },
+  gradient({ values: [name] }, reference, other) {
+    const [a, b] = [reference[name!]!.data, other[name!]!.data];
+    const [size, square, cos] = [Math.sqrt(dot(a, a) * dot(b, b)) || 1, dot(b, b) || 1, cosine(a, b)];
+    return { [name!]: Float32Array.from(b, (value, i) => (cos * value) / square - a[i]! / size) };
+  },
   scorer: nearestNeighbours,
   describe: () => "an embedding",
 };

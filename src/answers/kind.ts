@@ -30,6 +30,11 @@ export interface Kind<H extends Head> {
    * @param random numbers from 0 to 1
    */
   curvature(head: H, reference: Sample, random: () => number): Readonly<Record<string, Float32Array>>;
+  /**
+   * The derivative of the divergence by the other's values, by which a network is trained towards the reference; nothing where that is not
+   * smooth.
+   */
+  gradient(head: H, reference: Sample, other: Sample): Readonly<Record<string, Float32Array>>;
   scorer(head: H): Scorer;
   /** How much there is to lose, where inputs may have nothing at all; kinds without it have one answer to every input. */
   content?(head: H, sample: Sample): number;

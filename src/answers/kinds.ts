@@ -33,12 +33,29 @@ export function curvature(
   reference: Sample,
   random: () => number,
 ): Readonly<Record<string, Float32Array>> {
+  return summed(
+    heads.map((head, i) => [kindOf(head).curvature(head, reference, random), Math.sqrt(scales[i]!)] as const),
+  );
+}
+
+/** The derivative of `divergence` by the other's values; of values that no kind has one for there is none. */
+export function gradient(
+  { heads, scales }: Answers,
+  reference: Sample,
+  other: Sample,
+): Readonly<Record<string, Float32Array>> {
+  return summed(heads.map((head, i) => [kindOf(head).gradient(head, reference, other), scales[i]!] as const));
+}
+
+/** Vectors at values added up, each over its size. */
+function summed(
+  parts: readonly (readonly [Readonly<Record<string, Float32Array>>, number])[],
+): Record<string, Float32Array> {
   const out: Record<string, Float32Array> = {};
-  for (const [i, head] of heads.entries()) {
-    const root = Math.sqrt(scales[i]!);
-    for (const [name, v] of Object.entries(kindOf(head).curvature(head, reference, random))) {
+  for (const [part, size] of parts) {
+    for (const [name, v] of Object.entries(part)) {
       const sum = out[name] ?? new Float32Array(v.length);
-      for (let k = 0; k < v.length; k++) sum[k]! += v[k]! / root;
+      for (let k = 0; k < v.length; k++) sum[k]! += v[k]! / size;
       out[name] = sum;
     }
   }

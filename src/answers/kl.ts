@@ -74,12 +74,40 @@ export function softmaxDraw(
   for (let k = 0, i = at; k < K; k++, i += step) out[i]! -= weight * Math.exp(p[i]! - log) * sum;
 }
 
+/** Adds to `out` the derivative of softmaxKl by q, times the weight. */
+export function softmaxSlope(
+  p: Floats,
+  q: Floats,
+  K: number,
+  at: number,
+  step: number,
+  form: "scores" | "probabilities",
+  weight: number,
+  out: Float32Array,
+): void {
+  if (form === "probabilities") {
+    for (let k = 0, i = at; k < K; k++, i += step)
+      out[i]! += weight * (1 - (p[i]! > NEGLIGIBLE ? p[i]! / Math.max(q[i]!, LEAST) : 0));
+    return;
+  }
+  const [a, b] = [logSum(p, K, at, step), logSum(q, K, at, step)];
+  for (let k = 0, i = at; k < K; k++, i += step) out[i]! += weight * (Math.exp(q[i]! - b) - Math.exp(p[i]! - a));
+}
+
 export const sigmoid = (value: number): number => 1 / (1 + Math.exp(-value));
+
+const unsure = (p: number): number => Math.min(1 - 1e-7, Math.max(1e-7, p));
 
 /** KL of two yes-or-no answers with probabilities p and q. */
 export function binaryKl(p: number, q: number): number {
-  const [a, b] = [Math.min(1 - 1e-7, Math.max(1e-7, p)), Math.min(1 - 1e-7, Math.max(1e-7, q))];
+  const [a, b] = [unsure(p), unsure(q)];
   return a * Math.log(a / b) + (1 - a) * Math.log((1 - a) / (1 - b));
+}
+
+/** The derivative of binaryKl by q. */
+export function binarySlope(p: number, q: number): number {
+  const [a, b] = [unsure(p), unsure(q)];
+  return b === q ? (b - a) / (b * (1 - b)) : 0;
 }
 
 /** The root of binaryKl's second derivative by the probability, and by the logit. */

@@ -2,7 +2,7 @@
 
 import type { MaskHead, Sample } from "./head.ts";
 import { eachScored, type Kept, type Kind, sign } from "./kind.ts";
-import { binaryKl, binaryRoot, sigmoid } from "./kl.ts";
+import { binaryKl, binaryRoot, binarySlope, sigmoid } from "./kl.ts";
 
 export const mask: Kind<MaskHead> = {
   divergence(head, reference, other) {
@@ -26,6 +26,17 @@ export const mask: Kind<MaskHead> = {
       return one > SURE ? weight * sign(random) * binaryRoot(one, head.form) : 0;
     });
     return { [name]: v };
+  },
+  gradient(head, reference, other) {
+    const name = head.values[0]!;
+    const [p, q] = [reference[name]!.data, other[name]!.data];
+    const logits = head.form === "logits";
+    const out = Float32Array.from(q, (value, i) => {
+      const [a, b] = logits ? [sigmoid(p[i]!), sigmoid(value)] : [p[i]!, value];
+      if (a <= SURE && b <= SURE) return 0;
+      return (logits ? b - a : binarySlope(a, b)) / q.length;
+    });
+    return { [name]: out };
   },
   scorer: (head) => eachScored((reference, other) => kept(head, reference, other)),
   content({ values: [name], form }, sample) {

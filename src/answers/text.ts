@@ -3,7 +3,7 @@
 
 import type { SampleValue, TextHead } from "./head.ts";
 import { eachScored, type Kind } from "./kind.ts";
-import { argMax, softmaxDraw, softmaxKl } from "./kl.ts";
+import { argMax, softmaxDraw, softmaxKl, softmaxSlope } from "./kl.ts";
 
 export const text: Kind<TextHead> = {
   divergence(head, reference, other) {
@@ -22,6 +22,14 @@ export const text: Kind<TextHead> = {
     const weight = Math.sqrt(K / p.length);
     for (let at = 0; at < p.length; at += K) softmaxDraw(p, K, at, 1, head.form, random, weight, v);
     return { [name]: v };
+  },
+  gradient(head, reference, other) {
+    const name = head.values[0]!;
+    const [p, q] = [reference[name]!.data, other[name]!.data];
+    const K = head.classes;
+    const out = new Float32Array(q.length);
+    for (let at = 0; at < q.length; at += K) softmaxSlope(p, q, K, at, 1, head.form, K / q.length, out);
+    return { [name]: out };
   },
   scorer: (head) =>
     eachScored((reference, other) => {

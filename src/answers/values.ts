@@ -15,6 +15,16 @@ export const values: Kind<ValuesHead> = {
     });
     return { [name]: v };
   },
+  gradient(head, reference, other) {
+    const name = head.values[0]!;
+    const [a, b] = [reference[name]!, other[name]!];
+    const channel = channelsOf(head, a);
+    const count = Math.max(1, b.data.length);
+    const out = Float32Array.from(b.data, (value, i) => {
+      return (2 * (value - a.data[i]!)) / (head.variance[channel(i)]! * count);
+    });
+    return { [name]: out };
+  },
   scorer: (head) =>
     eachScored((reference, other) => {
       const error = relativeError({ ...head, values: head.outputs }, reference, other);

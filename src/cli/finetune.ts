@@ -2,6 +2,7 @@
 
 import { type Command, Option } from "commander";
 import { openDataset, stageModelFile } from "#platform";
+import { KIND_NAMES, type KindName } from "../answers/head.ts";
 import { finetune } from "../finetune/finetune.ts";
 import type { Model } from "../graph/model.ts";
 import { type FinetuneFiles, finetuneText } from "../report/text.ts";
@@ -21,13 +22,15 @@ import {
   type RuntimeFlags,
 } from "./options.ts";
 import { type Running, runJob } from "./run.ts";
-import { parsedAs } from "./table.ts";
+import { parsedAs, plainOption } from "./table.ts";
 import { type FolderToOpen, workFolderAt } from "./work.ts";
 
 interface Flags extends JsonFlags, PreprocessFlags, RuntimeFlags {
   readonly output: string;
   readonly data: string;
   readonly teacher?: string;
+  readonly answers?: KindName;
+  readonly answersOutput?: readonly string[];
   readonly epochs?: number;
   readonly rate?: number;
   readonly optimiser?: "adamw" | "sgd";
@@ -55,6 +58,8 @@ export function addFinetune(program: Command): void {
     .requiredOption("-o, --output <file>", "the tuned .onnx file; may not be the input", fileName)
     .requiredOption("--data <data>", "images: a folder, an .npz or IDX files", fileName)
     .option("--teacher <file>", "learn this model's answers; labels are then not looked at", fileName)
+    .addOption(plainOption("answers", `of the teacher: ${KIND_NAMES.join(", ")} (default: recognised)`))
+    .addOption(plainOption("answersOutput", "the teacher's outputs that count (default: all that hold numbers)"))
     .option("--epochs <n>", "how often to go through the images (default: 2)", parsedAs(whole(1)));
   addTraining(command);
   addPreprocessOptions(addRuntimeOptions(command, "images a step (default: 64)"))
@@ -151,6 +156,7 @@ function trainingOptions(flags: Flags) {
   return {
     ...(given as Partial<{ [K in keyof typeof all]: NonNullable<(typeof all)[K]> }>),
     augment,
+    asked: { kind: flags.answers ?? null, outputs: flags.answersOutput ?? null },
     preprocess: preprocessOf(flags),
   };
 }

@@ -9,7 +9,9 @@ import { preprocessMetadata } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { normalForm } from "../rewrite/normal-form.ts";
+import { aimed } from "./aim.ts";
 import type { EpochRecord } from "./checkpoint.ts";
+import type { Loss } from "./loss.ts";
 import { trainableWeights } from "./trainable.ts";
 import { prepareTuning, sessionOf, type TuneOptions, type Tuning, tune } from "./tune.ts";
 
@@ -23,7 +25,7 @@ export interface Finetuned {
 
 /** What `lowrank finetune --json` prints, beside the files' names. */
 export interface FinetuneReport {
-  readonly loss: "cross-entropy" | "distillation" | "mean-squared-error";
+  readonly loss: Loss["kind"];
   /** On the images set aside, before the first step. */
   readonly start: EpochRecord;
   readonly epochs: readonly EpochRecord[];
@@ -38,8 +40,8 @@ export interface FinetuneReport {
 }
 
 /**
- * @param source its first output is what is trained; without labels or a teacher it is its own teacher, which only makes sense
- *   where something was changed that training can make up for
+ * @param source without labels or a teacher it is its own teacher, which only makes sense where something was changed that training can
+ *   make up for; labels are of its first output
  * @throws LowrankError `bad-data`, `bad-option`, `unsupported` where no weight can be trained, `interrupted` with the work saved
  */
 export async function finetune(source: Model, options: FinetuneOptions): Promise<Finetuned> {
@@ -56,7 +58,7 @@ export async function finetune(source: Model, options: FinetuneOptions): Promise
   return {
     model: restore({ ...tuned, metadata }),
     report: {
-      loss: tuning.loss.kind,
+      loss: tuning.aim.loss.kind,
       start,
       epochs: history,
       best_epoch: best,
@@ -87,9 +89,10 @@ function checkOptions(options: FinetuneOptions): void {
 }
 
 /** All weights that a gradient reaches; what is left as it is, is told with the first reason. */
-export function weightsToTrain(model: Model, { inputs }: Pick<Tuning, "inputs">) {
-  const all = trainableWeights(model);
-  const blocked = blockedWeights(model, model.graph.outputs[0]!.name, all, runShapes(inputs));
+export function weightsToTrain(model: Model, { inputs, aim }: Pick<Tuning, "inputs" | "aim">) {
+  const compared = aimed(model, aim);
+  const all = trainableWeights(compared);
+  const blocked = blockedWeights(compared, compared.graph.outputs[0]!.name, all, runShapes(inputs));
   const weights = all.filter((name) => !blocked.has(name));
   const [first] = blocked.values();
   if (weights.length === 0) throw first ?? new LowrankError("unsupported", "the model has no weights to train");

@@ -2,7 +2,6 @@
 // of one image. Only training sees it so: what is written keeps the shape that it came with.
 
 import { feedShapes, freeInputs, imageInput, type ModelInputs } from "../analyze/input.ts";
-import { scoresOf } from "../analyze/scores.ts";
 import { batches } from "../data/batches.ts";
 import { type Dataset, datasetFromArrays } from "../data/dataset.ts";
 import type { Feeds } from "../data/feeds.ts";
@@ -71,9 +70,8 @@ async function noise(inputs: ModelInputs, dataset: Dataset, count: number): Prom
 }
 
 async function scoresFor(model: Model, feeds: Feeds, session: SessionOptions): Promise<NdArray> {
-  const scores = scoresOf(model);
-  const output = scores.graph.outputs[0]!.name;
-  return (await withSession(scores, session, (open) => runParts(open, feeds, [output])))[output]!;
+  const output = model.graph.outputs[0]!.name;
+  return (await withSession(model, session, (open) => runParts(open, feeds, [output])))[output]!;
 }
 
 /** The runtime may add up in another order for another batch. */

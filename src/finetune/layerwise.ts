@@ -5,6 +5,7 @@
 import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import type { Calibration } from "../analyze/calibration.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
+import { classScores } from "../answers/class-scores.ts";
 import type { Answers } from "../answers/head.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -22,9 +23,9 @@ import { startPassages } from "../rewrite/refit.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Choice, Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
+import { aimAtLabels, rowLength } from "./aim.ts";
 import { weightsToTrain } from "./finetune.ts";
 import {
-  classCount,
   fingerprintOf,
   prepareTuning,
   sessionOf,
@@ -137,10 +138,13 @@ export async function prepareLayerwise(
     const found = `${measured.length} images are too few to tune on some and measure on others`;
     throw new LowrankError("bad-data", `${found}: 16 are the least`);
   }
-  const classes = classCount(original, inputs);
+  const { answers = classScores(original) } = options;
+  const aim = aimAtLabels(original, answers, inputs, 0);
+  const classes = aim === null ? null : rowLength(original, aim.values[0]!, inputs);
   const fits = classes !== null && (data.classes === null || data.classes.length === classes);
   const wanted = labels && data.labels !== null;
-  const found = classes === null ? "the model's output is not one score a class" : `the model knows ${classes} classes`;
+  const found =
+    classes === null ? "the model has no output of one score a class" : `the model knows ${classes} classes`;
   const notes = wanted && !fits ? [`tuned towards the original's answers, not the labels of DATA: ${found}`] : [];
   const own = { ...options, data, indices, ...(!(wanted && fits) && { teacher: original }) };
   const tuning = await prepareTuning(original, original, own);
@@ -308,7 +312,7 @@ async function recover(
   if (weights.length === 0 || back || images < 1) {
     return { model, record: { epochs: 0, top1_before: top1, top1_after: top1, loss_before: null, loss_after: null } };
   }
-  const enough = (record: { readonly top1: number }) => top1 !== null && record.top1 >= goal;
+  const enough = (record: { readonly top1: number | null }) => record.top1 !== null && record.top1 >= goal;
   return spend(model, weights, images, seed, tuning, `tuning above ${label}`, { ...options, enough });
 }
 
@@ -326,7 +330,10 @@ async function spend(
   seed: number,
   tuning: Tuning,
   label: string,
-  { enough, onProgress }: LayerwiseOptions & { readonly enough?: (record: { readonly top1: number }) => boolean },
+  {
+    enough,
+    onProgress,
+  }: LayerwiseOptions & { readonly enough?: (record: { readonly top1: number | null }) => boolean },
 ): Promise<{ model: Model; record: TuningRecord }> {
   const whole = tuning.train.length;
   const epochs = Math.max(1, Math.floor(images / whole + 1e-9));
@@ -338,11 +345,10 @@ async function spend(
   const run = { weights, epochs, cache: epochs >= CACHE_FROM, ...(enough && { enough }) };
   const trained = await tune(model, { ...tuning, train, options: watched }, run);
   const after = trained.best === 0 ? trained.start : trained.history[trained.best - 1]!;
-  const known = tuning.loss.kind !== "mean-squared-error";
   const record: TuningRecord = {
     epochs: (trained.history.length * count) / whole,
-    top1_before: known ? trained.start.top1 : null,
-    top1_after: known ? after.top1 : null,
+    top1_before: trained.start.top1,
+    top1_after: after.top1,
     loss_before: trained.start.validation_loss,
     loss_after: after.validation_loss,
   };

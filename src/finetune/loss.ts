@@ -1,6 +1,9 @@
 // Losses as nodes after a model's logits [N, K]: each adds a scalar, the mean over the batch. Cross-entropy with label smoothing
-// (Szegedy et al. 2016), distillation with temperature (Hinton, Vinyals and Dean 2015), mean squared error.
+// (Szegedy et al. 2016), distillation with temperature (Hinton, Vinyals and Dean 2015). Answers of other kinds have their divergence for a
+// loss: its derivative is worked out outside the graph, which takes it back to the weights.
 
+import type { Answers, Sample } from "../answers/head.ts";
+import { divergence, gradient } from "../answers/kinds.ts";
 import { LowrankError } from "../errors.ts";
 import { int, node, valueInfo } from "../graph/build.ts";
 import type { Model, Node, Tensor, ValueInfo } from "../graph/model.ts";
@@ -11,15 +14,21 @@ export type Loss =
   | { readonly kind: "cross-entropy"; readonly smoothing?: number }
   /** Against a teacher's logits: T^2 KL(softmax(teacher / T) || softmax(logits / T)). */
   | { readonly kind: "distillation"; readonly temperature?: number }
-  /** Against a teacher's outputs, both before a last Softmax. */
-  | { readonly kind: "mean-squared-error" };
+  /** How far the answers have moved from a teacher's (answers/): of a row an image with the values that they are made of. */
+  | { readonly kind: "divergence"; readonly answers: Answers; readonly rows: readonly RowPart[] };
+
+/** A value of one image in a row. */
+export interface RowPart {
+  readonly name: string;
+  readonly dims: readonly number[];
+}
 
 /** Names of what a loss adds to a model. */
 export interface LossModel {
   readonly model: Model;
   /** The scalar. */
   readonly loss: string;
-  /** The input to compare with: class probabilities [N, K] for labels, else values of the outputs' shape. */
+  /** The input to compare with: class probabilities [N, K] for labels, a teacher's scores, or of a divergence its derivative. */
   readonly target: string;
 }
 
@@ -29,7 +38,7 @@ export interface LossModel {
  * @throws LowrankError `unsupported` where the loss compares classes and the output is not one score a class
  */
 export function withLoss(model: Model, output: string, shape: readonly number[], loss: Loss): LossModel {
-  if (loss.kind !== "mean-squared-error" && shape.length !== 2) {
+  if (shape.length !== 2) {
     const found = `the output ${output} has the shape [${shape.join(", ")}]`;
     throw new LowrankError("unsupported", `${found}: ${loss.kind} compares one score a class, [N, classes]`);
   }
@@ -46,14 +55,13 @@ export function withLoss(model: Model, output: string, shape: readonly number[],
   };
   const N = shape[0]!;
   const total =
-    loss.kind === "mean-squared-error"
-      ? squaredError(add, output, target)
+    loss.kind === "divergence"
+      ? add("Mul", [output, target], "lowrank_terms")
       : loss.kind === "cross-entropy"
         ? crossEntropy(add, output, target)
         : distillation(add, scalar, output, target, loss.temperature ?? 1);
-  const count = loss.kind === "mean-squared-error" ? elementCount(shape) : N;
   add("ReduceSum", [total], "lowrank_sum", { keepdims: int(0) });
-  add("Div", ["lowrank_sum", scalar("lowrank_count", count)], "lowrank_loss");
+  add("Div", ["lowrank_sum", scalar("lowrank_count", N)], "lowrank_loss");
   const info: ValueInfo = valueInfo(target, "float32", shape);
   const { graph } = model;
   return {
@@ -73,11 +81,6 @@ export function withLoss(model: Model, output: string, shape: readonly number[],
 }
 
 type Add = (op: string, inputs: readonly string[], out: string, attributes?: Node["attributes"]) => string;
-
-function squaredError(add: Add, output: string, target: string): string {
-  add("Sub", [output, target], "lowrank_difference");
-  return add("Mul", ["lowrank_difference", "lowrank_difference"], "lowrank_square");
-}
 
 /** -sum target log softmax(output). */
 function crossEntropy(add: Add, output: string, target: string): string {
@@ -125,8 +128,8 @@ export function lossOf(loss: Loss, outputs: Float32Array, targets: Float32Array,
 }
 
 function rowLoss(loss: Loss, row: Float32Array, target: Float32Array): number {
-  if (loss.kind === "mean-squared-error") {
-    return row.reduce((sum, value, k) => sum + (value - target[k]!) ** 2, 0) / row.length;
+  if (loss.kind === "divergence") {
+    return divergence(loss.answers, sampleOf(loss.rows, target), sampleOf(loss.rows, row));
   }
   if (loss.kind === "cross-entropy") {
     const log = logSoftmax(row, 1);
@@ -135,6 +138,39 @@ function rowLoss(loss: Loss, row: Float32Array, target: Float32Array): number {
   const T = loss.temperature ?? 1;
   const [p, q] = [logSoftmax(target, T), logSoftmax(row, T)];
   return T * T * p.reduce((sum, log, k) => sum + Math.exp(log) * (log - q[k]!), 0);
+}
+
+/** What the graph is fed for a divergence: of each of n rows its derivative by the outputs. */
+export function divergenceSlopes(
+  { answers, rows }: Extract<Loss, { kind: "divergence" }>,
+  outputs: Float32Array,
+  targets: Float32Array,
+  n: number,
+): Float32Array {
+  const D = outputs.length / n;
+  const out = new Float32Array(outputs.length);
+  for (let i = 0; i < n; i++) {
+    const [row, target] = [outputs, targets].map((all) => sampleOf(rows, all.subarray(i * D, (i + 1) * D)));
+    const slopes = gradient(answers, target!, row!);
+    let at = i * D;
+    for (const { name, dims } of rows) {
+      const own = slopes[name];
+      if (own !== undefined) out.set(own, at);
+      at += elementCount(dims);
+    }
+  }
+  return out;
+}
+
+function sampleOf(rows: readonly RowPart[], row: Float32Array): Sample {
+  let at = 0;
+  return Object.fromEntries(
+    rows.map(({ name, dims }) => {
+      const data = row.subarray(at, at + elementCount(dims));
+      at += data.length;
+      return [name, { dims, data }];
+    }),
+  );
 }
 
 function logSoftmax(row: Float32Array, temperature: number): Float64Array {

@@ -1,7 +1,6 @@
 // What a training step is fed: batches of images, augmented or not, or the cached outputs of the part of the network that is
 // frozen; and beside them what the loss compares with, from labels or from a teacher.
 
-import { scoresOf } from "../analyze/scores.ts";
 import { type Augmentation, augmentedDataset } from "../data/augment.ts";
 import { type Batch, batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -38,7 +37,7 @@ export interface Samples {
 export interface SamplesOptions {
   readonly dataset: Dataset;
   readonly inputs: ModelInputs;
-  /** The model whose outputs are to be matched; null to use labels. */
+  /** The model whose first output is to be matched; null to use labels. */
   readonly teacher: Model | null;
   /** Classes and label smoothing, where labels are used. */
   readonly classes: number;
@@ -55,7 +54,7 @@ export interface SamplesOptions {
  */
 export async function imageSamples(options: SamplesOptions): Promise<Samples> {
   const { dataset, inputs, augmentation, seed, control } = options;
-  const teacher = options.teacher === null ? null : await openSession(scoresOf(options.teacher), options.session);
+  const teacher = options.teacher === null ? null : await openSession(options.teacher, options.session);
   const changes = augmentation.crop || augmentation.flip;
   return {
     async *batches(indices, size, epoch, rest = false) {

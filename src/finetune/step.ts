@@ -33,6 +33,8 @@ export interface State {
 export interface Step {
   /** Inputs: those of the model, `target`, `rates`, states. Outputs: `loss`, the model's first output, states. */
   readonly model: Model;
+  /** From the model's inputs and the weights to its first output; null where the loss does not need it beforehand. */
+  readonly forward: Model | null;
   readonly loss: string;
   readonly logits: string;
   readonly target: string;
@@ -67,7 +69,22 @@ export function trainingStep(source: Model, options: StepOptions): Step {
   }
   const all = [...states.values(), ...moments];
   const stepModel = assemble(model, e, all, [logits, forward.loss], rates, inputShapes);
-  return { model: stepModel, loss: forward.loss, logits, target: forward.target, rates, weights: states, moments };
+  const needed = loss.kind === "divergence" ? weightsAsInputs(only, [...states.values()], inputShapes) : null;
+  const { target } = forward;
+  return { model: stepModel, forward: needed, loss: forward.loss, logits, target, rates, weights: states, moments };
+}
+
+/** The model fed its weights. */
+function weightsAsInputs(model: Model, weights: readonly State[], inputShapes: StepOptions["inputShapes"]): Model {
+  const { graph } = model;
+  const trained = new Set(weights.map(({ input }) => input));
+  const given = graph.inputs.filter(({ name }) => !trained.has(name));
+  const inputs = [
+    ...given.map((info) => ({ ...info, shape: inputShapes[info.name] ?? info.shape })),
+    ...weights.map(({ input, dims }) => valueInfo(input, "float32", dims)),
+  ];
+  const initializers = new Map([...graph.initializers].filter(([name]) => !trained.has(name)));
+  return { ...model, graph: { ...graph, inputs, initializers, values: new Map() } };
 }
 
 function assemble(

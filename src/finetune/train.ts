@@ -1,21 +1,29 @@
 // The training loop: batches through one step graph, weights and moments from its outputs to its inputs; after each epoch the
 // images set aside decide whether the weights are the best so far. Runs on from a checkpoint to the same bits.
 
-import { scoresOf } from "../analyze/scores.ts";
+import { feedsFor } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { elementCount, floats, floatTensor } from "../graph/tensor.ts";
 import { random, shuffle } from "../linalg/random.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
-import { float32, type NdArray, type Session, type SessionOptions, withSession } from "../runtime/session.ts";
+import {
+  float32,
+  type NdArray,
+  openSession,
+  type Session,
+  type SessionOptions,
+  withSession,
+} from "../runtime/session.ts";
 import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
-import { type Loss, lossOf } from "./loss.ts";
+import { divergenceSlopes, type Loss, lossOf } from "./loss.ts";
 import { type Optimiser, ratesAt } from "./optimiser.ts";
-import { runParts, type Samples } from "./samples.ts";
+import { runParts, type Sample, type Samples } from "./samples.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 import { type Step, trainingStep } from "./step.ts";
 
 export interface TrainOptions extends Control {
+  /** Its first output is what the loss is of. */
   readonly model: Model;
   /** Initialisers to train. */
   readonly weights: readonly string[];
@@ -67,15 +75,21 @@ export async function train(options: TrainOptions): Promise<Trained> {
   const steps = epochs * perEpoch;
   const schedule: Schedule = { rate: options.rate, steps, warmUp: Math.round(options.warmUp * steps) };
   const shapes = await inputShapes(samples, images, size);
-  const step = trainingStep(scoresOf(model), { loss, optimiser, weights, clip, inputShapes: shapes });
+  const step = trainingStep(model, { loss, optimiser, weights, clip, inputShapes: shapes });
   let run = fits(step, options.resume) ? options.resume : await begin(step, options);
-  await withSession(step.model, { ...session, memoryPattern: false, spinning: true }, async (stepSession) => {
-    const enough = () => run.history.length > 0 && options.enough?.(run.history.at(-1)!, run) === true;
-    while (run.history.length < epochs && !enough()) {
-      run = await trainEpoch(stepSession, step, run, { perEpoch, size, schedule }, options);
-      await options.save?.(run);
-    }
-  });
+  const running = { ...session, memoryPattern: false, spinning: true };
+  const forward = step.forward === null ? null : await openSession(step.forward, running);
+  try {
+    await withSession(step.model, running, async (back) => {
+      const enough = () => run.history.length > 0 && options.enough?.(run.history.at(-1)!, run) === true;
+      while (run.history.length < epochs && !enough()) {
+        run = await trainEpoch({ step, back, forward }, run, { perEpoch, size, schedule }, options);
+        await options.save?.(run);
+      }
+    });
+  } finally {
+    await forward?.dispose();
+  }
   const { start, history, best } = run;
   return options.keep === "last"
     ? { model: withWeights(model, currentWeights(step, run)), start, history, best: history.length }
@@ -144,8 +158,17 @@ interface Pace {
   readonly schedule: Schedule;
 }
 
+/** A step, and the sessions that take it. */
+interface Stepping {
+  readonly step: Step;
+  readonly back: Session;
+  /** Null where the loss needs no pass beforehand. */
+  readonly forward: Session | null;
+}
+
 /** The rest of the epoch that `run` stands in, and its record. Interrupted, it saves where it is. */
-async function trainEpoch(session: Session, step: Step, run: Checkpoint, pace: Pace, options: TrainOptions) {
+async function trainEpoch(stepping: Stepping, run: Checkpoint, pace: Pace, options: TrainOptions) {
+  const { step } = stepping;
   const { perEpoch, size, schedule } = pace;
   const epoch = run.history.length;
   const order = shuffle(random(options.seed + 1 + epoch), options.train.slice());
@@ -154,7 +177,7 @@ async function trainEpoch(session: Session, step: Step, run: Checkpoint, pace: P
   try {
     for await (const { feeds, target } of options.samples.batches(rest, size, epoch)) {
       checkInterrupted(options);
-      now = await takeStep(session, step, now, { ...feeds, [step.target]: target }, schedule, options.optimiser);
+      now = await takeStep(stepping, now, { feeds, target }, schedule, options);
       const done = now.step - epoch * perEpoch;
       const note = `loss ${(now.lossSum / done).toFixed(4)}`;
       options.onProgress?.({
@@ -172,12 +195,11 @@ async function trainEpoch(session: Session, step: Step, run: Checkpoint, pace: P
 }
 
 async function takeStep(
-  session: Session,
-  step: Step,
+  { step, back, forward }: Stepping,
   run: Checkpoint,
-  feeds: Readonly<Record<string, NdArray>>,
+  { feeds, target }: Pick<Sample, "feeds" | "target">,
   schedule: Schedule,
-  optimiser: Optimiser,
+  { optimiser, loss: towards }: TrainOptions,
 ): Promise<Checkpoint> {
   const states = [...step.weights.values(), ...step.moments];
   const rates = ratesAt(optimiser, rateAt(schedule, run.step), run.step + 1);
@@ -186,8 +208,17 @@ async function takeStep(
   for (const [key, name] of Object.entries(step.rates)) {
     fed[name] = float32([], Float32Array.of(rates[key as keyof typeof rates]));
   }
-  const out = await session.run(fed);
-  const loss = out[step.loss]!.data[0] as number;
+  let known: number | null = null;
+  fed[step.target] = target;
+  if (forward !== null && towards.kind === "divergence") {
+    const names = forward.inputs.map(({ name }) => name);
+    const { data } = (await forward.run(feedsFor(names, fed), [step.logits]))[step.logits]!;
+    const [outputs, targets, n] = [data as Float32Array, target.data as Float32Array, target.dims[0]!];
+    known = lossOf(towards, outputs, targets, n);
+    fed[step.target] = float32(target.dims, divergenceSlopes(towards, outputs, targets, n));
+  }
+  const out = await back.run(fed);
+  const loss = known ?? (out[step.loss]!.data[0] as number);
   if (!Number.isFinite(loss)) {
     throw new LowrankError("runtime", `the loss is ${loss} after ${run.step} steps: a lower learning rate may help`);
   }
@@ -215,11 +246,11 @@ async function recorded(step: Step, run: Checkpoint, perEpoch: number, options: 
  * come in, since a network has most often seen these very images when it was first trained.
  */
 async function validate(model: Model, epoch: number, loss: number | null, options: TrainOptions) {
-  const { samples, validation, session } = options;
-  const scores = scoresOf(model);
-  const output = scores.graph.outputs[0]!.name;
+  const { samples, validation, session, loss: towards } = options;
+  const output = model.graph.outputs[0]!.name;
+  const classes = towards.kind !== "divergence";
   let [sum, right, count] = [0, 0, 0];
-  await withSession(scores, session, async (open) => {
+  await withSession(model, session, async (open) => {
     for await (const { feeds, target, labels } of samples.batches(validation, VALIDATION_BATCH, 0, true)) {
       const { data, dims } = (await runParts(open, feeds, [output]))[output]!;
       if (`${dims}` !== `${target.dims}`) {
@@ -227,12 +258,12 @@ async function validate(model: Model, epoch: number, loss: number | null, option
         throw new LowrankError("bad-data", `${found}: both must have the same shape`);
       }
       const n = target.dims[0]!;
-      sum += n * lossOf(options.loss, data as Float32Array, target.data as Float32Array, n);
-      right += countRight(data as Float32Array, n, labels ?? answersOf(target.data as Float32Array, n));
+      sum += n * lossOf(towards, data as Float32Array, target.data as Float32Array, n);
+      if (classes) right += countRight(data as Float32Array, n, labels ?? answersOf(target.data as Float32Array, n));
       count += n;
     }
   });
-  const record: EpochRecord = { epoch, loss, validation_loss: sum / count, top1: right / count };
+  const record: EpochRecord = { epoch, loss, validation_loss: sum / count, top1: classes ? right / count : null };
   return { record, score: -sum / count };
 }
 

@@ -1,22 +1,26 @@
 // What all tuning shares: the images and how they become input, the loss that the data allows, and one run of the training loop
 // on a chosen set of weights.
 
-import { runShapes, settleInputs } from "../analyze/batch.ts";
+import { settleInputs } from "../analyze/batch.ts";
 import { freeInputs, imageInput, type ModelInput, type ModelInputs } from "../analyze/input.ts";
+import { classScores } from "../answers/class-scores.ts";
+import type { Answers } from "../answers/head.ts";
+import type { Asked, Recognised } from "../answers/recognise.ts";
 import { type Augmentation, keptDataset } from "../data/augment.ts";
 import { batches, sample, split } from "../data/batches.ts";
 import { type Dataset, digestArrays } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
+import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
-import { inferShapes } from "../graph/shapes.ts";
+import { recogniseAnswers } from "../measure/recognise.ts";
 import { digest } from "../memo.ts";
 import { digestModel } from "../onnx/digest.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { type Aim, aimAtAnswers, aimAtLabels, aimed, answersIn, rowLength } from "./aim.ts";
 import type { Checkpoint, EpochRecord, Place } from "./checkpoint.ts";
 import { whyFixed, withFreeBatch } from "./free-batch.ts";
-import type { Loss } from "./loss.ts";
 import { ADAMW, type Optimiser, SGD } from "./optimiser.ts";
 import { frozenSamples, imageSamples, type SamplesOptions } from "./samples.ts";
 import { createStore, type Spill } from "./store.ts";
@@ -27,8 +31,12 @@ export interface TuneOptions extends Control {
   readonly data: Dataset;
   /** How images become the model's input; by default what the model's metadata says, else a guess from its shape. */
   readonly preprocess?: PreprocessOptions;
-  /** The model whose outputs are to be matched. Without one, labels are used where the data has them. */
+  /** The model whose answers are to be matched. Without one, labels are used where the data has them. */
   readonly teacher?: Model;
+  /** What the teacher's outputs mean; by default as they are recognised. Of labels, which output they are of; by default the first. */
+  readonly answers?: Answers;
+  /** What the teacher's outputs are said to mean and which of them count, where they are to be recognised; of labels, which output. */
+  readonly asked?: Asked;
   /** By default 2. */
   readonly epochs?: number;
   /** Images a step; by default 64. */
@@ -81,8 +89,8 @@ export interface Tuning {
   readonly validation: Int32Array;
   /** Images that could not be read, with the reason. */
   readonly skipped: ReadonlyMap<string, string>;
-  readonly loss: Loss;
-  /** Null where labels are used. */
+  readonly aim: Aim;
+  /** With nothing but what is compared as its output; null where labels are used. */
   readonly teacher: Model | null;
   /** Things to know, one sentence each. */
   readonly notes: readonly string[];
@@ -102,7 +110,7 @@ const VALIDATION = 0.1;
  * @throws LowrankError `bad-data` where there are too few images or the input is no image, `unsupported` where it is not float32
  */
 export async function prepareTuning(model: Model, self: Model, options: TuneOptions): Promise<Tuning> {
-  const { data, seed = 0, smoothing = 0, temperature = 2 } = options;
+  const { data, seed = 0 } = options;
   const own = await settleInputs(model, options.preprocess ?? {}, data, sessionOf(options));
   checkFloat(imageInput(own), "model");
   const labelled = data.labels !== null && options.teacher === undefined;
@@ -110,14 +118,48 @@ export async function prepareTuning(model: Model, self: Model, options: TuneOpti
   const dataset = keptDataset(data, IMAGE_BYTES);
   const { usable, skipped } = await readableImages(dataset, own, options);
   const [validation, train] = split(usable, Math.max(VALIDATION, 1 / usable.length), seed);
-  const { inputs, notes } = await trainingInputs(model, own, options);
-  const loss: Loss = labelled
-    ? { kind: "cross-entropy", smoothing }
-    : (outputShape(model, inputs)?.length ?? 2) !== 2
-      ? { kind: "mean-squared-error" }
-      : { kind: "distillation", temperature };
-  const found = { options, inputs, dataset, train, validation, skipped, loss, notes, seed };
-  return { ...found, teacher: teacher && (await freed(teacher, options)) };
+  const base = { options, dataset, train, validation, skipped, seed };
+  if (teacher === null) {
+    const aim = labelsAim(model, own, options);
+    const { inputs, notes } = await trainingInputs(aimed(model, aim), own, options);
+    return { ...base, aim, inputs, notes, teacher: null };
+  }
+  const found = await answersOf(teacher, { ...base, images: usable });
+  const aimOf = (one: Model, answers: Answers) => aimAtAnswers(one, answers, own, options.temperature ?? 2);
+  const aim = aimOf(model, answersIn(model, teacher.model, found.answers));
+  const compared = aimed(teacher.model, aimOf(teacher.model, found.answers));
+  const { inputs, notes } = await trainingInputs(aimed(model, aim), own, options);
+  return {
+    ...base,
+    aim,
+    inputs,
+    notes: [...found.notes, ...notes],
+    teacher: await freed({ ...teacher, model: compared }, options),
+  };
+}
+
+/** @throws LowrankError `bad-data` where no output is one score a class, `bad-option` where answers of another kind are asked for */
+function labelsAim(model: Model, inputs: ModelInputs, { asked, smoothing = 0, ...options }: TuneOptions): Aim {
+  if ((asked?.kind ?? "classes") !== "classes") {
+    throw new LowrankError("bad-option", `labels are of classes: to train towards ${asked!.kind}, give a \`teacher\``);
+  }
+  const wanted = asked?.outputs ?? null;
+  const answers = options.answers ?? classScores(wanted === null ? model : withOutputs(model, wanted));
+  const aim = aimAtLabels(model, answers, inputs, smoothing);
+  if (aim !== null) return aim;
+  const names = answers.heads.flatMap(({ outputs }) => outputs).join(", ");
+  const found = `the output ${names} is not one score a class`;
+  throw new LowrankError("bad-data", `${found}: labels cannot train it; give a teacher`);
+}
+
+/** What the teacher's outputs mean. */
+async function answersOf(
+  { model, inputs }: Teacher,
+  { options, dataset, images }: Pick<Tuning, "options" | "dataset"> & { readonly images: Int32Array },
+): Promise<Recognised> {
+  const { answers, asked = { kind: null, outputs: null } } = options;
+  if (answers !== undefined) return { answers, notes: [] };
+  return recogniseAnswers(model, dataset, inputs, images, asked, sessionOf(options), controlOf(options));
 }
 
 /** Images are float32 when a network is trained. */
@@ -199,9 +241,10 @@ export interface Run {
 
 /** Trains `weights` of the model. */
 export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trained> {
-  const { options, inputs, train: images, validation, loss, seed } = tuning;
+  const { options, inputs, train: images, validation, aim, seed } = tuning;
   const { work } = options;
-  const open = inputs.batch === null ? withFreeBatch(model) : model;
+  const compared = aimed(model, aim);
+  const open = inputs.batch === null ? withFreeBatch(compared) : compared;
   const apart = run.cache !== false && inputs.inputs.every(({ whole }) => !whole);
   const parts = !apart ? { frozen: null, trained: open } : splitFrozen(open, run.weights);
   const session = sessionOf(options);
@@ -222,7 +265,7 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
       samples,
       train: images,
       validation,
-      loss,
+      loss: aim.loss,
       optimiser: optimiserOf(options),
       epochs: run.epochs,
       batch: inputs.batch ?? options.batch ?? 64,
@@ -246,7 +289,8 @@ export async function tune(model: Model, tuning: Tuning, run: Run): Promise<Trai
 }
 
 function samplesOptions(model: Model, tuning: Tuning, session: SessionOptions): SamplesOptions {
-  const { options, dataset, inputs, teacher, loss, seed } = tuning;
+  const { options, dataset, inputs, teacher, aim, seed } = tuning;
+  const { loss } = aim;
   return {
     dataset,
     inputs,
@@ -260,25 +304,8 @@ function samplesOptions(model: Model, tuning: Tuning, session: SessionOptions): 
   };
 }
 
-/** How many scores the model gives an image; null where its output is something else. */
-export function classCount(model: Model, inputs: ModelInputs): number | null {
-  const shape = outputShape(model, inputs);
-  const classes = shape?.length === 2 ? shape[1] : null;
-  return typeof classes === "number" ? classes : null;
-}
-
-const outputShape = (model: Model, inputs: ModelInputs) =>
-  inferShapes(model, runShapes(inputs)).get(model.graph.outputs[0]!.name)?.shape;
-
-function classesOf(model: Model, { inputs, dataset, train: images, validation }: Tuning): number {
-  const classes = classCount(model, inputs);
-  if (classes === null) {
-    const output = model.graph.outputs[0]!.name;
-    throw new LowrankError(
-      "bad-data",
-      `the output ${output} is not one score a class: labels cannot train it; give a teacher`,
-    );
-  }
+function classesOf(model: Model, { inputs, aim, dataset, train: images, validation }: Tuning): number {
+  const classes = rowLength(model, aim.values[0]!, inputs)!;
   const wrong = [...images, ...validation]
     .map((index) => dataset.labels![index]!)
     .find((label) => label < 0 || label >= classes);
@@ -295,7 +322,7 @@ function optimiserOf({ optimiser = "adamw", weightDecay }: TuneOptions): Optimis
 /** SHA-256 of all that decides a run: model, images, options, the version that keeps it, and whatever else `settings` holds. */
 export async function fingerprintOf(
   model: Model,
-  { options, train: images, validation, loss }: Tuning,
+  { options, train: images, validation, aim }: Tuning,
   settings: readonly unknown[],
 ): Promise<string> {
   const { data, teacher, onProgress, signal, work, threads, indices, ...plain } = options;
@@ -304,6 +331,6 @@ export async function fingerprintOf(
     await digestModel(model),
     ...(teacher ? [await digestModel(teacher)] : []),
     await digestArrays(data),
-    JSON.stringify([work?.version ?? null, plain, loss, ...settings, names]),
+    JSON.stringify([work?.version ?? null, plain, aim, ...settings, names]),
   ]);
 }

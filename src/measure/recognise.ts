@@ -5,7 +5,7 @@ import { type Sample, samplesOf } from "../answers/head.ts";
 import { type Asked, namesToProbe, type Recognised, recognise } from "../answers/recognise.ts";
 import { batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { feedsFor, type ModelInputs } from "../data/feeds.ts";
+import { feedsFor, type ModelInputs, partOf } from "../data/feeds.ts";
 import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -37,8 +37,10 @@ export async function recogniseAnswers(
     await withSession(withOutputs(model, names), session, async (running) => {
       for await (const { feeds, indices: read } of batches(dataset, inputs, { indices: few, batch: size })) {
         checkInterrupted(control);
-        if (read.length < size) continue;
-        samples.push(...samplesOf(await running.run(feedsFor(inputNames, feeds), names), names, size));
+        const own = feedsFor(inputNames, feeds);
+        const n = read.length;
+        const whole = n === size ? own : partOf(own, n, 0, size, "last");
+        samples.push(...samplesOf(await running.run(whole, names), names, size).slice(0, n));
       }
     });
   }

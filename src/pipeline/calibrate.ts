@@ -32,10 +32,8 @@ export interface Calibrated {
 /** @throws LowrankError `bad-data` where the model's input is no image, `bad-model`, `bad-option` */
 export async function calibrate(source: Model, options: CalibrateOptions): Promise<Calibrated> {
   const prepared = await prepare(source, options.preprocess ?? {}, options.data);
-  const { data, preprocess = {}, images = null, seed = 0 } = options;
-  const use = { threads: null, batch: 1, seconds: 1 };
-  const rest = { goals: {}, tuning: null, work: null, use, session: {}, control: {} };
-  const { calibration } = await chooseImages(prepared, { data, preprocess, images, seed, ...rest });
+  const { data, images = null, seed = 0 } = options;
+  const { calibration } = chooseImages(prepared, { data, images, seed, goals: {}, control: {} });
   // There are none only without data.
   return { model: prepared.model, layers: prepared.layers, calibration: calibration! };
 }

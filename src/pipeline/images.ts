@@ -3,6 +3,7 @@
 
 import { type Calibration, calibrationOf } from "../analyze/calibration.ts";
 import { activationBytes } from "../analyze/statistics.ts";
+import type { Answers } from "../answers/head.ts";
 import { keptDataset } from "../data/augment.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -49,13 +50,10 @@ const MEASURED = 0.25;
 const DECODED_BYTES = 2 ** 30;
 
 /** What the roles of images depend on. */
-export type ImageSettings = Pick<
-  Settings,
-  "data" | "goals" | "images" | "seed" | "tuning" | "work" | "use" | "session" | "preprocess" | "control"
->;
+export type ImageSettings = Pick<Settings, "data" | "goals" | "images" | "seed" | "control">;
 
-/** @throws LowrankError `bad-data` where there are too few images */
-export async function chooseImages(prepared: Prepared, settings: ImageSettings): Promise<Images> {
+/** All but those for tuning, which are not known yet. */
+export function chooseImages(prepared: Prepared, settings: ImageSettings): Images {
   const { seed } = settings;
   const promised = settings.goals.maxDrop !== undefined;
   const skipped = new Map<string, string>();
@@ -75,16 +73,40 @@ export async function chooseImages(prepared: Prepared, settings: ImageSettings):
   const data = keptDataset(settings.data, DECODED_BYTES);
   const all = sample(data, settings.images ?? imagesInTime(prepared, settings), seed);
   const { measured, choice, rest, heldOut } = shares(all, promised, seed);
-  const { tuning, notes } = await chooseTuning(prepared, data, measured, settings);
-  for (const [name, reason] of tuning?.skipped ?? []) skipped.set(name, reason);
-  const kept = new Set(tuning?.validation);
-  // What tells whether the accuracy is back is not refitted to either. Mixed, so that the first few stand for all classes.
-  const fitted = shuffle(
-    random(seedFor(seed, "calibration")),
-    rest.filter((index) => !kept.has(index)),
-  );
-  const roles = { data, calibration: null, tuning, choice, measured, heldOut, skipped, notes };
+  // Mixed, so that the first few stand for all classes.
+  const fitted = shuffle(random(seedFor(seed, "calibration")), rest);
+  const roles = { data, calibration: null, tuning: null, choice, measured, heldOut, skipped, notes: [] };
   return withFitted(prepared, { ...roles, fitted }, fitted, settings);
+}
+
+/**
+ * The same with images for tuning, where that is asked for: all of the data, or of the sample that was asked for, but those that are for
+ * measuring.
+ * @throws LowrankError `bad-data` where there are too few images
+ */
+export async function chooseTuning(
+  prepared: Prepared,
+  images: Images,
+  answers: Answers | null,
+  settings: Settings,
+): Promise<Images> {
+  const { seed, work, use, session, preprocess, control } = settings;
+  const { data, measured, fitted } = images;
+  if (settings.tuning === null || data === null || answers === null) return images;
+  const { provider } = session;
+  const { tuning, notes } = await prepareLayerwise(prepared.normal.model, data, measured!, settings.tuning.labels, {
+    ...{ seed, preprocess, answers },
+    ...(settings.images !== null && { images: settings.images }),
+    ...(use.threads !== null && { threads: use.threads }),
+    ...(work !== null && { work }),
+    ...(provider !== undefined && { provider }),
+    ...control,
+  });
+  const skipped = new Map([...images.skipped, ...tuning.skipped]);
+  // What tells whether the accuracy is back is not refitted to either.
+  const kept = new Set(tuning.validation);
+  const others = fitted.filter((index) => !kept.has(index));
+  return withFitted(prepared, { ...images, tuning, skipped, notes }, others, settings);
 }
 
 /** With a bound on the time: the share of it that images may take, the passes that each takes part in, and how many there are at least. */
@@ -138,15 +160,4 @@ const ACTIVATION_BYTES = 64 * 2 ** 20;
 function batchFor({ inputs, layers }: Prepared): number {
   const largest = layers.reduce((most, layer) => Math.max(most, activationBytes(layer)), 1);
   return inputs.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
-}
-
-/** Images for tuning: all of the data, or of the sample that was asked for, but those that are for measuring. */
-async function chooseTuning({ normal }: Prepared, data: Dataset, measured: Int32Array, settings: ImageSettings) {
-  const { tuning, images, seed, work, use, session, preprocess, control } = settings;
-  if (tuning === null) return { tuning: null, notes: [] };
-  const chosen = { ...(images !== null && { images }), ...(use.threads !== null && { threads: use.threads }) };
-  const { provider } = session;
-  const folder = { ...(work !== null && { work }), ...(provider !== undefined && { provider }) };
-  const options = { seed, preprocess, ...chosen, ...folder, ...control };
-  return prepareLayerwise(normal.model, data, measured, tuning.labels, options);
 }

@@ -33,7 +33,7 @@ export interface LayerReport {
 }
 
 export interface FinetuningReport {
-  readonly loss: "cross-entropy" | "distillation" | "mean-squared-error";
+  readonly loss: "cross-entropy" | "distillation" | "divergence";
   /** Epochs that might be spent. */
   readonly epochs: number;
   /** Images trained on, and those kept apart to tell when the accuracy is back; none of them is measured on. */

@@ -317,7 +317,7 @@ export interface FinetuneFiles extends FinetuneReport {
 
 export function finetuneText(report: FinetuneFiles, ink: Ink = plainInk): string {
   const { input, output, loss, start, epochs, best_epoch, images, weights, seconds, notes: texts } = report;
-  const right = loss === "cross-entropy" ? "top-1" : "agreement";
+  const right = { "cross-entropy": "top-1", distillation: "agreement", divergence: "" }[loss];
   const columns: readonly Column[] = [
     { title: "epoch", align: "right" },
     { title: "loss", align: "right" },
@@ -327,7 +327,7 @@ export function finetuneText(report: FinetuneFiles, ink: Ink = plainInk): string
   ];
   const rows = [start, ...epochs].map(({ epoch, loss: mean, validation_loss, top1 }) => [
     ...[epoch === 0 ? "before" : String(epoch), mean === null ? "" : digits(mean), digits(validation_loss)],
-    ...[accuracy(top1), epoch === best_epoch ? "kept" : ""],
+    ...[top1 === null ? "" : accuracy(top1), epoch === best_epoch ? "kept" : ""],
   ]);
   const trained = `${plural(weights.trained, "weight")} trained${weights.frozen > 0 ? `, ${weights.frozen} left` : ""}`;
   const rate = (images.train * epochs.length) / seconds;

@@ -75,6 +75,27 @@ describe.each(CASES)("$name", ({ head, sample }) => {
     }
   });
 
+  test("the gradient is the divergence's derivative", () => {
+    const rng = random(5);
+    const all = places(sample);
+    // Another network's values: near these, and of the same meaning.
+    const other = moved(
+      sample,
+      Object.fromEntries(Object.entries(sample).map(([name, { data }]) => [name, data.map((x) => 0.1 * x * rng())])),
+    );
+    const found = kind.gradient(head, sample, other);
+    for (const { name, i } of all) {
+      const h = 1e-5 * Math.max(1e-2, Math.abs(other[name]!.data[i]!));
+      const at = (size: number) => {
+        const by = { [name]: new Float64Array(other[name]!.data.length) };
+        by[name]![i] = size;
+        return kind.divergence(head, sample, moved(other, by));
+      };
+      const slope = (at(h) - at(-h)) / (2 * h);
+      expect(Math.abs(slope - found[name]![i]!)).toBeLessThan(1e-4 * Math.abs(slope) + 1e-5);
+    }
+  });
+
   test("a head set to zero is found out", () => {
     const nothing = Object.fromEntries(
       Object.entries(sample).map(([name, { dims, data }]) => [name, { dims, data: new Float64Array(data.length) }]),

@@ -107,6 +107,7 @@ const CASES: Readonly<Record<string, Case>> = {
     inputs: [spread([2, 6, 2, 2], -3, 3)],
     attributes: { size: int(3), alpha: float(0.5), beta: float(0.6), bias: float(1.5) },
   },
+  LpNormalization: { inputs: [spread([2, 3, 4], -2, 2)], attributes: { axis: int(1), p: int(2) } },
 
   ReduceSum: { inputs: [pair[0]!, list([1])] },
   ReduceMean: { inputs: [pair[0]!], attributes: { axes: ints([0, 2]), keepdims: int(0) } },
@@ -142,6 +143,9 @@ test("every rule has its line", () => {
 });
 
 test.each(Object.entries(CASES))("%s", (op, one) => checkGradient({ op, ...one }));
+
+test("LpNormalization by the sum of sizes", () =>
+  checkGradient({ op: "LpNormalization", inputs: [spread([2, 5], -2, 2)], attributes: { p: int(1) } }));
 
 const TRANSFORMATIONS = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"];
 const ROUNDINGS = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"];

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { gradient } from "../../src/autodiff/gradient.ts";
-import { type Loss, lossOf, targetsOf, withLoss } from "../../src/finetune/loss.ts";
+import { divergenceSlopes, type Loss, lossOf, targetsOf, withLoss } from "../../src/finetune/loss.ts";
 import { model, node, valueInfo } from "../../src/graph/build.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { decode, relativeError } from "../autodiff/golden.ts";
@@ -56,15 +56,42 @@ test("scores far apart stay finite", async () => {
   }
 });
 
-test("the mean squared error of outputs of any shape is the mean over all their elements", async () => {
-  const shape = [2, 3, 4, 5];
-  const [x, target] = [numbers(shape, 3), numbers(shape, 4)];
-  const loss: Loss = { kind: "mean-squared-error" };
-  const made = withLoss(identity(shape), "y", shape, loss);
-  const out = await runOnce(made.model, { x, [made.target]: target }, { threads: 1 });
-  const wanted = floatsOf(x).reduce((sum, value, i) => sum + (value - floatsOf(target)[i]!) ** 2, 0) / 120;
-  expect(Math.abs((out[made.loss]!.data[0] as number) / wanted - 1)).toBeLessThan(1e-6);
-  expect(Math.abs(lossOf(loss, floatsOf(x), floatsOf(target), 2) / wanted - 1)).toBeLessThan(1e-6);
+test("a divergence: the mean over images of its kind's, and the graph's gradient is its derivative", async () => {
+  // Two heads in one row: scores of three classes, and four numbers that count against their variance.
+  const head = { sure: true, outputs: [], values: ["a"] } as const;
+  const heads = [
+    { ...head, kind: "classes", form: "scores", classes: 3, numbered: false },
+    { ...head, kind: "values", values: ["b"], axis: 0, variance: [2, 8] },
+  ] as const;
+  const rows = [
+    { name: "a", dims: [3] },
+    { name: "b", dims: [2, 2] },
+  ];
+  const loss = { kind: "divergence", answers: { heads, scales: [1, 2] }, rows } as const;
+  const [x, target] = [numbers([2, 7], 3, -2, 2), numbers([2, 7], 4, -2, 2)];
+  const value = (outputs: Float32Array) => lossOf(loss, outputs, floatsOf(target), 2);
+  const expected = [0, 7].reduce((sum, at) => {
+    const [p, q] = [target, x].map((one) => floatsOf(one).subarray(at, at + 7));
+    const soft = (row: Float32Array) => {
+      const powers = Array.from(row.subarray(0, 3), Math.exp);
+      return powers.map((power) => power / powers.reduce((a, b) => a + b));
+    };
+    const [u, v] = [soft(p!), soft(q!)];
+    const kl = u.reduce((total, one, k) => total + one * Math.log(one / v[k]!), 0);
+    const error = [3, 4, 5, 6].reduce((total, i) => total + (p![i]! - q![i]!) ** 2 / (i < 5 ? 2 : 8), 0) / 4;
+    return sum + (kl + error / 2) / 2;
+  }, 0);
+  expect(Math.abs(value(floatsOf(x)) / expected - 1)).toBeLessThan(1e-6);
+
+  const slopes = divergenceSlopes(loss, floatsOf(x), floatsOf(target), 2);
+  const made = withLoss(identity([2, 7]), "y", [2, 7], loss);
+  const { model: whole, names } = gradient(made.model, made.loss, ["x"]);
+  const out = await runOnce(whole, { x, [made.target]: float32([2, 7], slopes) }, { threads: 1 });
+  const grad = floatsOf(out[names.get("x")!]!);
+  for (let i = 0; i < 14; i++) {
+    const at = (by: number) => value(floatsOf(x).map((one, k) => one + (k === i ? by : 0)));
+    expect(Math.abs((at(1e-2) - at(-1e-2)) / 2e-2 - grad[i]!)).toBeLessThan(1e-4);
+  }
 });
 
 test.each(["cross-entropy", "distillation"] as const)("%s of what is not one score a class is refused", (kind) => {

@@ -204,7 +204,7 @@ test("without labels what is right is what the original answers", async () => {
   const { dataset } = subject.images;
   const images = partImages({ ...dataset, labels: null, classes: null }, 64, 0);
   const unlabelled = await prepareSubject(toyModel(), images, { preprocess: { preset: "unit" }, seed: 0 });
-  expect(unlabelled.tuning!.loss.kind).toBe("distillation");
+  expect(unlabelled.tuning!.aim.loss.kind).toBe("distillation");
   expect(await measureBaseline(unlabelled, {})).toMatchObject({ quality: "agreement", n: 32, top1: 1 });
 });
 

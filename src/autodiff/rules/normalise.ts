@@ -7,13 +7,16 @@ import {
   alongAxis,
   div,
   type Emitter,
+  equal,
   mul,
   reduce,
   reduceSum,
   reshape,
   scale,
+  sign,
   sub,
   unbroadcast,
+  where,
 } from "../emit.ts";
 import {
   allAxes,
@@ -23,6 +26,7 @@ import {
   type GradientRule,
   type GradientRules,
   input,
+  output,
   uncovered,
   upstream,
 } from "../rule.ts";
@@ -150,10 +154,25 @@ function band(channels: number, size: number, transposed: boolean) {
   return { rows: channels, cols: channels, data };
 }
 
+/** y = x / |x| along an axis: dx = (g - s(x) sum(g y)) / |x|, s(x) = y for the Euclidean norm and sign(x) for the sum of sizes. */
+const lpNorm: GradientRule = (call) => {
+  const { emit: e, node } = call;
+  const [x, g, y] = [input(call), upstream(call), output(call)];
+  const axes = [axisOf(intAttribute(node, "axis", -1), call.inputShape(0).length)];
+  const one = intAttribute(node, "p", 2) === 1;
+  const total = reduceSum(e, mul(e, x, one ? sign(e, x) : x), axes, true);
+  const found = one ? total : e.op("Sqrt", [total]);
+  // Where all is 0 there is no direction.
+  const length = where(e, equal(e, found, e.scalar(0)), e.scalar(1), found);
+  const along = mul(e, one ? sign(e, x) : y, reduceSum(e, mul(e, g, y), axes, true));
+  return [div(e, sub(e, g, along), length)];
+};
+
 export const NORMALISATIONS: GradientRules = {
   BatchNormalization: batchNorm,
   LayerNormalization: layerNorm,
   InstanceNormalization: groupNorm((call) => call.inputShape(0)[1]!),
   GroupNormalization: groupNorm(groupsOf),
   LRN: localResponseNorm,
+  LpNormalization: lpNorm,
 };

@@ -568,6 +568,10 @@ def normalisation():
     case("GroupNormalization", "two groups", [[2, 4, 2, 3], [4], [4]], lambda x, s, b: F.group_norm(x, 2, s, b), [form([21, NEWEST], num_groups=2)])
     for size in (1, 3, 5):
         case("LRN", f"size {size}", [[2, 6, 2, 2]], lambda x, size=size: F.local_response_norm(x, size, 0.5, 0.75, 1.5), [form(ALL, size=size, alpha=0.5, beta=0.75, bias=1.5)])
+    for p in (1, 2):
+        for axis in (1, -1):
+            case("LpNormalization", f"p {p} axis {axis}", [[2, 3, 4]], lambda x, p=p, axis=axis: F.normalize(x, p, axis), [form(ALL, p=p, axis=axis)])
+    case("LpNormalization", "defaults", [[3, 4]], lambda x: F.normalize(x, 2, -1), [form(ALL)])
     case("LRN", "defaults", [([1, 4, 2, 2], -20.0, 20.0)], lambda x: F.local_response_norm(x, 3, 1e-4, 0.75, 1.0), [form(ALL, size=3)])
 
 
