@@ -38,7 +38,7 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
     forms: { about: "equal ONNX forms of factors, in turn", run: formsBench },
     "backend-models": {
       about:
-        "how many of ONNX's backend test models can be inspected (needs the folder that bench/backend-models.py writes)",
+        "how many of ONNX's backend test models can be inspected, and compressed by plans of one layer (needs the folder that bench/backend-models.py writes)",
       run: backendModels,
     },
     train: { about: "images a second of a training step, against PyTorch (needs ../shared)", run: trainBench },

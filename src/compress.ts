@@ -166,7 +166,7 @@ function untriedNotes(scored: readonly ScoredLayer[]): string[] {
   if (cut.length === 0) return [];
   const methods = [...new Set(cut.flat())].join(", ");
   return [
-    `not tried on ${plural(cut.length, "large layer")}, to save time: ${methods} (name methods to try them everywhere)`,
+    `not tried on ${plural(cut.length, "layer")}, to save time: ${methods} (name methods to try them everywhere)`,
   ];
 }
 

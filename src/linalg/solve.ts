@@ -105,7 +105,7 @@ function checkSystem(name: string, lower: Matrix, b: Matrix): void {
 function substituteForward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
   const x = matrix(n, b.cols, b.data.slice());
   for (let i = 0; i < n; i++) {
-    for (let j = 0; j < i; j++) subtractRow(x, i, j, l[i * n + j]!);
+    subtractRows(x, i, 0, i, (j) => l[i * n + j]!);
     divideRow(x, i, l[i * n + i]!);
   }
   return x;
@@ -114,18 +114,27 @@ function substituteForward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
 function substituteBackward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
   const x = matrix(n, b.cols, b.data.slice());
   for (let i = n - 1; i >= 0; i--) {
-    for (let j = i + 1; j < n; j++) subtractRow(x, i, j, l[j * n + i]!);
+    subtractRows(x, i, i + 1, n, (j) => l[j * n + i]!);
     divideRow(x, i, l[i * n + i]!);
   }
   return x;
 }
 
-/** Row i minus `times` row j. */
-function subtractRow({ cols, data }: Matrix, i: number, j: number, times: number): void {
-  if (times === 0) return;
-  const to = i * cols;
-  const from = j * cols;
-  for (let c = 0; c < cols; c++) data[to + c]! -= times * data[from + c]!;
+/** Row i minus times(j) row j for j from..to-1: four at a time, so that row i is read and written less often. */
+function subtractRows({ cols, data }: Matrix, i: number, from: number, to: number, times: (j: number) => number): void {
+  const own = data.subarray(i * cols, (i + 1) * cols);
+  let j = from;
+  for (; j + 4 <= to; j += 4) {
+    const [a, b, c, d] = [times(j), times(j + 1), times(j + 2), times(j + 3)];
+    const [p, q, r, s] = [j * cols, (j + 1) * cols, (j + 2) * cols, (j + 3) * cols];
+    for (let k = 0; k < cols; k++) {
+      own[k] = own[k]! - a * data[p + k]! - b * data[q + k]! - c * data[r + k]! - d * data[s + k]!;
+    }
+  }
+  for (; j < to; j++) {
+    const [a, p] = [times(j), j * cols];
+    for (let k = 0; k < cols; k++) own[k]! -= a * data[p + k]!;
+  }
 }
 
 function divideRow({ cols, data }: Matrix, i: number, by: number): void {

@@ -25,6 +25,11 @@ export interface LatencyOptions extends Control {
   readonly inputShapes?: Readonly<Record<string, readonly Dim[]>>;
   /** Seconds to spend on each model at most; by default 3. */
   readonly seconds?: number;
+  /**
+   * Looks for what is fast: contenders of one name are forms of the same, and one that is clearly slower than another form, or than the
+   * first contender, is not measured to the end.
+   */
+  readonly race?: boolean;
   /** A clock in milliseconds; by default the platform's. */
   readonly now?: () => number;
 }
@@ -56,30 +61,37 @@ export async function compareLatency(
   contenders: readonly Contender[],
   options: LatencyOptions,
 ): Promise<readonly Latency[]> {
-  const { threads, provider, seconds = 3, now = () => performance.now() } = options;
+  const { threads, provider, seconds = 3, race = false, now = () => performance.now() } = options;
   const runners: Runner[] = [];
   try {
-    for (const { model } of contenders) {
+    for (const { name, model } of contenders) {
       const feeds = randomFeeds(model, options);
-      runners.push({
-        session: await openSession(givenOut(model), { threads, provider }),
-        feeds,
-        repeats: 1,
-        times: [],
-      });
+      const session = await openSession(givenOut(model), { threads, provider });
+      runners.push({ name, session, feeds, repeats: 1, times: [] });
     }
     for (const runner of runners) await warmUp(runner, now);
-    const end = now() + 1000 * seconds * runners.length;
+    let racing: readonly Runner[] = runners;
+    const start = now();
+    let budget = 1000 * seconds * runners.length;
     for (let round = 0; ; round++) {
       checkInterrupted(options);
       // Each round starts with the next model, so that none is always the first after a pause.
-      for (let i = 0; i < runners.length; i++) await takeSample(runners[(round + i) % runners.length]!, now);
-      const left = end - now();
-      const done = Math.min(1, 1 - left / (1000 * seconds * runners.length));
-      options.onProgress?.({ phase: "latency", done: Math.round(100 * done), total: 100 });
+      for (let i = 0; i < racing.length; i++) await takeSample(racing[(round + i) % racing.length]!, now);
+      if (race && round >= RACE_ROUNDS && round < LEAST_ROUNDS) {
+        const slow = hopeless(racing);
+        // What they were to have of the time, and have not taken.
+        budget -= slow.size * Math.max(0, (budget - (now() - start)) / racing.length);
+        racing = racing.filter((runner) => !slow.has(runner));
+      }
+      const left = budget - (now() - start);
+      options.onProgress?.({
+        phase: "latency",
+        done: Math.round(100 * Math.min(1, 1 - left / Math.max(1, budget))),
+        total: 100,
+      });
       if (
         round + 1 >= LEAST_ROUNDS &&
-        (left <= 0 || (round % 8 === 0 && runners.every((each) => isNarrow(each, runners[0]!))))
+        (left <= 0 || (round % 8 === 0 && racing.every((each) => isNarrow(each, racing[0]!))))
       )
         break;
     }
@@ -91,6 +103,7 @@ export async function compareLatency(
 }
 
 interface Runner {
+  readonly name: string;
   readonly session: Session;
   readonly feeds: Readonly<Record<string, NdArray>>;
   repeats: number;
@@ -112,6 +125,18 @@ async function takeSample(runner: Runner, now: () => number): Promise<void> {
   const start = now();
   for (let i = 0; i < runner.repeats; i++) await runner.session.run(runner.feeds);
   runner.times.push((now() - start) / runner.repeats);
+}
+
+/** From so many rounds on, and by so much, a contender of a race is told to be slower. */
+const RACE_ROUNDS = 4;
+const CLEARLY = 0.85;
+
+/** Those that are clearly slower than another of their name, or than the first, which itself stays. */
+function hopeless([first, ...others]: readonly Runner[]): ReadonlySet<Runner> {
+  const speed = new Map(others.map((runner) => [runner, median(ratios(runner, first!))]));
+  const best = new Map<string, number>();
+  for (const [{ name }, ratio] of speed) best.set(name, Math.max(best.get(name) ?? 1, ratio));
+  return new Set(others.filter((runner) => speed.get(runner)! < CLEARLY * best.get(runner.name)!));
 }
 
 const ratios = (runner: Runner, first: Runner) => runner.times.map((time, i) => first.times[i]! / time);
@@ -143,6 +168,17 @@ function randomFeeds({ graph }: Model, { batch = 1, inputShapes = {} }: LatencyO
   );
 }
 
+/** Different numbers of an input; more of it repeats them. */
+const DIFFERENT = 2 ** 14;
+
+function gaussians(count: number, seed: number): Float32Array<ArrayBuffer> {
+  const rng = random(seed);
+  const out = new Float32Array(count);
+  for (let i = 0; i < Math.min(count, DIFFERENT); i++) out[i] = gaussian(rng);
+  for (let filled = DIFFERENT; filled < count; filled *= 2) out.copyWithin(filled, 0, Math.min(filled, count - filled));
+  return out;
+}
+
 function randomInput(input: ValueInfo, batch: number, given: readonly Dim[] | undefined, seed: number): NdArray {
   const shape = given ?? input.shape;
   const dims = (shape ?? [null]).map((dim, axis) => {
@@ -152,12 +188,11 @@ function randomInput(input: ValueInfo, batch: number, given: readonly Dim[] | un
     throw new LowrankError("bad-option", `${what}: give --size to say how large it is`);
   });
   const count = elementCount(dims);
-  const rng = random(seed);
   switch (input.type) {
     case "float32":
-      return { type: "float32", dims, data: Float32Array.from({ length: count }, () => gaussian(rng)) };
+      return { type: "float32", dims, data: gaussians(count, seed) };
     case "float64":
-      return { type: "float64", dims, data: Float64Array.from({ length: count }, () => gaussian(rng)) };
+      return { type: "float64", dims, data: Float64Array.from(gaussians(count, seed)) };
     case "uint8":
     case "bool":
       return { type: input.type, dims, data: new Uint8Array(count) };
@@ -166,7 +201,7 @@ function randomInput(input: ValueInfo, batch: number, given: readonly Dim[] | un
     case "int64":
       return { type: "int64", dims, data: new BigInt64Array(count) };
     case "float16":
-      return { type: "float16", dims, data: toHalves(Float32Array.from({ length: count }, () => gaussian(rng))) };
+      return { type: "float16", dims, data: toHalves(gaussians(count, seed)) };
     default:
       throw new LowrankError("unsupported", `the input ${input.name} is ${input.type}, which cannot be timed`);
   }

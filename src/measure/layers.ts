@@ -24,7 +24,7 @@ export interface LayerTimesOptions extends Pick<LatencyOptions, "threads" | "pro
 
 /** Seconds for each of a pair: enough for a median of some hundred short runs; and for all layers together. */
 const SECONDS = 0.25;
-const SECONDS_IN_ALL = 10;
+const SECONDS_IN_ALL = 5;
 
 /**
  * @param canonical `after` before its layers were lowered, where each stands as replaceLayer has put it; its weights are not looked at

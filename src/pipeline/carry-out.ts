@@ -92,7 +92,10 @@ async function lower({ la, prepared, settings }: Work, canonical: Model, plan: P
   for (const layer of prepared.layers) {
     const choice = plan.get(layer.name);
     if (choice === undefined || layer.op !== "Conv") continue;
-    const fastest = async () => (await fastestForm(model, layer, timing, settings.control)).form;
+    // Networks that are tried one after the other have most of their layers in common.
+    const key = JSON.stringify(["form", timing, layer.name, choice.method, choice.rank]);
+    const fastest = () =>
+      settings.memo(key, async () => (await fastestForm(model, layer, timing, settings.control)).form);
     const form = choice.form ?? (settings.timed ? await fastest() : usualForm(model, layer));
     if (form === null) continue;
     model = applyForm(model, layer, form);

@@ -22,11 +22,6 @@ export interface Searched extends Found {
   readonly outcome: Outcome;
 }
 
-/** Keeps under the run's own name what is found out. */
-interface Remembering extends Work {
-  readonly memo: Memo;
-}
-
 /** Of all that harms and times depend on: the goals are not among it, so that another goal finds them again. */
 async function fingerprintOf({ prepared, images, answers, settings }: Work): Promise<string> {
   const { methods, metric, confusable, seed, use, session, preprocess, work, minutes } = settings;
@@ -53,7 +48,8 @@ const TUNED_ALLOWANCE = 2;
 export async function search(given: Work): Promise<Searched> {
   const { goals, timed, memo } = given.settings;
   refuseNothing(given);
-  const work = { ...given, memo: prefixed(memo, await fingerprintOf(given)) };
+  // What is found out is kept under the run's own name.
+  const work = { ...given, settings: { ...given.settings, memo: prefixed(memo, await fingerprintOf(given)) } };
   const first = await poolOf(work, timed);
   const found = await findIn(work, first, goals);
   if (!slower(found.outcome)) return found;
@@ -90,11 +86,11 @@ async function measuredAgain({ prepared, settings }: Work, outcome: Outcome): Pr
 }
 
 async function findIn(
-  work: Remembering,
+  work: Work,
   { pool, wholeMs, startMs }: Awaited<ReturnType<typeof poolOf>>,
   goals: Search["goals"],
 ): Promise<Searched> {
-  const { memo, settings, images, answers } = work;
+  const { settings, images, answers } = work;
   // The search takes the last network that it has proven, or the one before.
   let proven: readonly { expected: Expected; outcome: Outcome }[] = [];
   const told = (ms: number) =>
@@ -103,7 +99,7 @@ async function findIn(
   const limit = allowance * (goals.maxDrop ?? 0);
   const enough = (versus: () => VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOfAnswers(versus()), limit);
   // A score of the user's own is code, of which no key can tell whether it has changed: what it said is not kept.
-  const kept: Memo = settings.score === null ? memo : (_, compute) => compute();
+  const kept: Memo = settings.score === null ? settings.memo : (_, compute) => compute();
   const judge: Search["judge"] = ({ plan, ms }) =>
     kept(JSON.stringify(["judge", limit, formatPlan(plan)]), async () => {
       const { model } = await build(quietly(work), plan);
@@ -143,12 +139,12 @@ function isClear(drop: Drop | null, limit: number): boolean {
 }
 
 async function poolOf(
-  work: Remembering,
+  work: Work,
   timed: boolean,
 ): Promise<{ pool: Pool; wholeMs: number | null; startMs: number | null }> {
-  const { prepared, images, scored, answers, settings, memo } = work;
+  const { prepared, images, scored, answers, settings } = work;
   const { model, costs } = prepared;
-  const { session, control, goals } = settings;
+  const { session, control, goals, memo } = settings;
   const wanted = new Set(scored.flatMap((one) => one.candidates.filter(promising(one))));
   const isWanted = (candidate: Candidate) => wanted.has(candidate);
   const candidates = [...wanted];

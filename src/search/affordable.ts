@@ -1,9 +1,10 @@
 // Methods that fit each rank anew take minutes on large layers. Where nobody asked for them by name they are tried on as much of a
-// network as is affordable.
+// network as is affordable, and no longer than they are good for something there.
 
 import type { Layer } from "../analyze/layers.ts";
 import type { Method, MethodName } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
+import type { Candidate } from "./candidates.ts";
 
 /** Weights, those of all layers together that a method is tried on. */
 const MOST_WEIGHTS: Partial<Record<MethodName, number>> = {
@@ -11,6 +12,34 @@ const MOST_WEIGHTS: Partial<Record<MethodName, number>> = {
   "bicluster+outer": 600_000,
   "bicluster+svd": 700_000,
 };
+
+/** Layers of one kernel in a row that a method may be good for nothing on before it is given up for that kernel. */
+const MOST_MISSES = 2;
+
+/** What the methods that fit each rank anew have been good for so far. */
+export interface Standing {
+  readonly isOpen: (layer: Layer, method: Method) => boolean;
+  /** Told all candidates of a layer. */
+  readonly add: (layer: Layer, candidates: readonly Candidate[]) => void;
+}
+
+/** A method is good for a layer where for one of its candidates no other method has one that is neither dearer nor less accurate. */
+export function standingOf(methods: readonly Method[]): Standing {
+  const misses = new Map<string, number>();
+  const keyOf = ({ op, shape: { X, Y } }: Layer, name: MethodName) => `${name} ${op} ${X}x${Y}`;
+  return {
+    isOpen: (layer, { name, iterative }) =>
+      iterative !== true || methods.length < METHODS.length || (misses.get(keyOf(layer, name)) ?? 0) < MOST_MISSES,
+    add(layer, candidates) {
+      for (const name of new Set(candidates.map(({ method }) => method))) {
+        const others = candidates.filter(({ method }) => method !== name);
+        const isBest = ({ macs, error }: Candidate) => !others.some((one) => one.macs <= macs && one.error <= error);
+        const good = candidates.some((one) => one.method === name && isBest(one));
+        misses.set(keyOf(layer, name), good ? 0 : (misses.get(keyOf(layer, name)) ?? 0) + 1);
+      }
+    },
+  };
+}
 
 /** Whether a method that applies to a layer is to be tried on it. */
 export type Affordable = (layer: Layer, method: Method) => boolean;

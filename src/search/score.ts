@@ -26,7 +26,7 @@ import { mahalanobis } from "../metric/mahalanobis.ts";
 import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import { type Affordable, affordableOf } from "./affordable.ts";
+import { type Affordable, affordableOf, type Standing, standingOf } from "./affordable.ts";
 import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
 import { type Affords, paceOf, shareOf } from "./pace.ts";
 
@@ -88,6 +88,7 @@ export async function scoreLayers(
   let done = 0;
   const gradients = await gradientsOf(model, open, calibration, options, control);
   const pace = paceOf(open, control.deadline);
+  const standing = standingOf(given.planned === undefined ? given.methods : []);
   for (const group of groups(pace.inOrder, calibration?.batch ?? 0, options)) {
     if (pace.isOver()) break;
     const statistics = await groupStatistics(la, model, group, calibration, gradients, options, control);
@@ -96,7 +97,9 @@ export async function scoreLayers(
       if (pace.isOver()) break;
       control.onProgress?.({ phase: "factoring", done, total: open.length, note: layer.name });
       const found = { own: statistics?.get(layer.name) ?? null, gradients: gradients?.get(layer.name) ?? null };
-      scored.set(layer.name, await scoreLayer(la, layer, found, options, pace.startLayer(layer)));
+      const own = await scoreLayer(la, layer, found, options, pace.startLayer(layer), standing);
+      standing.add(layer, own.candidates);
+      scored.set(layer.name, own);
       done++;
     }
   }
@@ -221,12 +224,13 @@ async function scoreLayer(
   statistics: Statistics,
   options: Scoring,
   affords: Affords,
+  standing: Standing,
 ): Promise<ScoredLayer> {
   const metric = await metricOf(la, layer, statistics, options);
   const decompositions = new Map<MethodName, Decomposition>();
   const candidates: Candidate[] = [];
   for (const method of affords.inOrder(methodsFor(layer, options))) {
-    if (!affords.one(method, candidates.length > 0)) continue;
+    if (!standing.isOpen(layer, method) || !affords.one(method, candidates.length > 0)) continue;
     // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
     const planned = options.planned?.get(layer.name);
     const tried = await ranksToTry(la, layer, method);

@@ -196,7 +196,7 @@ async function compareInTurn(
   for (let at = 0; at < others.length; at += AT_ONCE) {
     const part = [first!, ...others.slice(at, at + AT_ONCE)];
     const { signal } = control;
-    const found = await compareLatency(part, { ...timing, seconds, ...(signal && { signal }) });
+    const found = await compareLatency(part, { ...timing, seconds, race: true, ...(signal && { signal }) });
     base = Math.min(base, found[0]!.median_ms);
     for (const { name, ratio_to_first } of found.slice(1)) {
       speedups.set(name, Math.max(speedups.get(name) ?? 0, ratio_to_first.speedup));
@@ -221,4 +221,4 @@ export function promising({ candidates }: ScoredLayer): (candidate: Candidate) =
     );
 }
 
-const FEWER = 0.85;
+const FEWER = 0.9;
