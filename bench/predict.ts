@@ -68,7 +68,7 @@ async function foretell(name: string, data: Dataset, shares: readonly number[]):
   };
   const prepared = await prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
   const settings = settingsOf(options);
-  const images = await chooseImages(prepared, settings);
+  const images = chooseImages(prepared, settings);
   const answers = classScores(prepared.model);
   return withLinalg({}, async (la) => {
     const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;

@@ -180,6 +180,12 @@ function notesOf(
   if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");
   if (!heldOut) notes.push("too few images to keep some apart: agreement was measured on those used for fitting");
   notes.push(...skipNotes(skipped));
-  if (latency[1]?.ratio_to_first.decided === false) notes.push("the speed-up is within the noise of the measurement");
+  const ratio = latency[1]?.ratio_to_first;
+  if (ratio?.decided === false) notes.push("the speed-up is within the noise of the measurement");
+  if (ratio !== undefined && ratio.ci95[1] < 1) {
+    notes.push(
+      "it is slower than the original: fewer MACs are not less time here; with a speed among the goals only what is faster is chosen",
+    );
+  }
   return notes;
 }

@@ -23,7 +23,7 @@ import { applyForm, usualForm } from "../rewrite/lower.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startPassages } from "../rewrite/refit.ts";
 import { type Choice, formatPlan, type Plan } from "../search/plan.ts";
-import type { ScoredLayer } from "../search/score.ts";
+import { letGo, type ScoredLayer } from "../search/score.ts";
 import { type Reopened, type Settings, sessionInUse } from "../settings/settings.ts";
 import { type Compared, compareAnswers } from "./answers.ts";
 import type { Images } from "./images.ts";
@@ -66,6 +66,9 @@ export interface Outcome {
 
 export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
   const outcome = await written(work, plan);
+  const { maxDrop, speed } = work.settings.goals;
+  // Without such a goal this is the only network.
+  if (maxDrop === undefined && speed === undefined) letGo(work.scored);
   return { ...outcome, measured: await measure(work, outcome.written.model) };
 }
 
@@ -102,6 +105,15 @@ async function lower({ la, prepared, settings }: Work, canonical: Model, plan: P
     formed.set(layer.name, { ...choice, form });
   }
   return { model: await finish(la, mergeAdds(model), timing.inputShapes), plan: formed };
+}
+
+/** Times as fast as the original that a plan's network is; its factors are not refitted, on which no time depends. */
+export async function timePlan(work: Work, plan: Plan): Promise<number> {
+  const { prepared, images, settings } = work;
+  const { model } = await build({ ...work, images: { ...images, calibration: null } }, plan);
+  const lowered = prepared.normal.restore((await lower(work, model, plan)).model);
+  const [, timed] = await measureLatency(prepared, lowered, settings);
+  return timed!.ratio_to_first.speedup;
 }
 
 /** Carries out the plan in graph order, so that each refit sees what the layers before it have become. */

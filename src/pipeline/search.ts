@@ -13,7 +13,7 @@ import { type Expected, formatPlan, type Pool, present } from "../search/plan.ts
 import { type Drop, type Found, findPlan, type Search } from "../search/promise.ts";
 import { promising, type Times, timeCandidates } from "../search/times.ts";
 import { cautiousDropOf, compareAnswers, dropOf, dropOfAnswers, measuredDrop } from "./answers.ts";
-import { build, carryOut, measureLatency, type Outcome, timingOf, type Work } from "./carry-out.ts";
+import { build, carryOut, measureLatency, type Outcome, timePlan, timingOf, type Work } from "./carry-out.ts";
 
 export interface Searched extends Found {
   readonly pool: Pool;
@@ -50,20 +50,10 @@ export async function search(given: Work): Promise<Searched> {
   refuseNothing(given);
   // What is found out is kept under the run's own name.
   const work = { ...given, settings: { ...given.settings, memo: prefixed(memo, await fingerprintOf(given)) } };
-  const first = await poolOf(work, timed);
-  const found = await findIn(work, first, goals);
+  const found = await findIn(work, await poolOf(work, timed), goals);
   if (!slower(found.outcome)) return found;
-  // Once more, so that noise does not decide what is written or told.
-  const again = await measuredAgain(work, found.outcome);
-  if (timed || !slower(again)) return { ...found, outcome: again };
-  // Fewer MACs made it slower: only candidates that are faster than their layers, then.
-  const second = await findIn(work, await poolOf(work, true), goals);
-  if (!slower(second.outcome)) return second;
-  const { speedup } = second.outcome.measured.latency[1]!.ratio_to_first;
-  throw new LowrankError(
-    "unreachable",
-    `the network that meets the goals is slower than the original: ${speedup.toFixed(2)} times its speed`,
-  );
+  // Once more, so that noise does not decide what is told.
+  return { ...found, outcome: await measuredAgain(work, found.outcome) };
 }
 
 /** Reasons that a refusal lists. */
@@ -116,8 +106,9 @@ async function findIn(
     if (goals.maxDrop !== undefined) measuredDrop(drop, answers, compared?.evaluation.n ?? 0);
     return { drop, speedup: latency[1]!.ratio_to_first.speedup, slower: slower(outcome) };
   };
+  const timed: Search["timed"] = ({ plan }) => timePlan(work, plan);
   const found = await findPlan(
-    { pool, goals, wholeMs, judge, prove, allowance, ...(startMs !== null && { startMs }) },
+    { pool, goals, wholeMs, judge, prove, timed, allowance, ...(startMs !== null && { startMs }) },
     settings.control,
   );
   const known = proven.find(({ expected }) => expected === found.expected)?.outcome;

@@ -35,7 +35,8 @@ export interface ScoredLayer {
   readonly candidates: readonly Candidate[];
   /** Methods that apply but would take too long here, so that they were not tried. */
   readonly untried?: readonly MethodName[];
-  readonly decompositions: ReadonlyMap<MethodName, Decomposition>;
+  /** By method; emptied once no other network is to be made of them (letGo). */
+  readonly decompositions: Map<MethodName, Decomposition>;
   /** Mean patch of the layer's input, length CXY; null without images. */
   readonly mean: Float64Array | null;
   /** Where the answers mind an error of the layer's output; absent or null where that is the same everywhere. */
@@ -58,6 +59,11 @@ export interface ScoreOptions {
   readonly labels?: number | undefined;
   /** Where a plan is given, the only ranks that will be cut. */
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
+}
+
+/** Lets go of the decompositions, which take as much memory as the network itself, once the only network has been made of them. */
+export function letGo(scored: readonly ScoredLayer[]): void {
+  for (const { decompositions } of scored) decompositions.clear();
 }
 
 interface Scoring extends ScoreOptions {

@@ -1,33 +1,65 @@
-// Models timed in turn.
+// Models timed in turn, by a clock that is made up.
 
 import { expect, test } from "vitest";
 import { model, node, valueInfo } from "../../src/graph/build.ts";
 import { compareLatency } from "../../src/measure/latency.ts";
-import { normalTensor } from "../support/nets.ts";
 
-/** A product of so many columns and rows, again and again. */
-function chain(size: number, times: number) {
-  const names = Array.from({ length: times + 1 }, (_, i) => (i === 0 ? "x" : `y${i}`));
-  return model({
-    inputs: [valueInfo("x", "float32", [size, size])],
-    outputs: [valueInfo(names.at(-1)!, "float32", [size, size])],
-    nodes: names.slice(1).map((name, i) => node("MatMul", [names[i]!, "w"], [name])),
-    initializers: [normalTensor("w", [size, size], 1, 0.1)],
-  });
+const identity = model({
+  inputs: [valueInfo("x", "float32", [1])],
+  outputs: [valueInfo("y", "float32", [1])],
+  nodes: [node("Identity", ["x"], ["y"])],
+});
+
+/** Rounds after which a race looks for the first time, and after which a measurement ends whose ratios do not differ at all. */
+const [LOOKED, ENDED] = [5, 17];
+
+/**
+ * A clock by which a run of the i-th contender takes costs[i] milliseconds, those that are `left` taking part until a race has looked;
+ * and how often it was read.
+ */
+function clock(costs: readonly number[], left: readonly number[]) {
+  const turns: number[] = [];
+  for (let round = 0; round < ENDED; round++) {
+    const racing = [...costs.keys()].filter((i) => round < LOOKED || !left.includes(i));
+    for (let i = 0; i < racing.length; i++) {
+      // Each sample is read before and after.
+      turns.push(0, costs[racing[(round + i) % racing.length]!]!);
+    }
+    // How much time is left, and in the rounds in which a race looks what its losers leave.
+    turns.push(...(left.length > 0 && round >= LOOKED - 1 && round < 15 ? [0, 0] : [0]));
+  }
+  const warmUp = costs.flatMap(() => [0, 5, 0, 5, 0, 5]);
+  const steps = [...warmUp, 0, ...turns];
+  let [time, calls] = [0, 0];
+  const now = () => {
+    time += steps[calls++] ?? Number.NaN;
+    return time;
+  };
+  return { now, reads: () => calls, expected: steps.length };
 }
 
-test("in a race all contenders are told of, in order, whichever was left early", async () => {
-  const contenders = [
-    { name: "first", model: chain(64, 4) },
-    { name: "form", model: chain(64, 1) },
-    // Two hundred times the work of the other form.
-    { name: "form", model: chain(64, 200) },
-    { name: "slower", model: chain(64, 100) },
-  ];
-  const found = await compareLatency(contenders, { threads: 1, seconds: 0.05, race: true });
-  expect(found.map(({ name }) => name)).toEqual(["first", "form", "form", "slower"]);
-  const [first, fast, slow, slower] = found.map(({ ratio_to_first }) => ratio_to_first.speedup);
-  expect(first).toBe(1);
-  expect(fast!).toBeGreaterThan(slow!);
-  expect(slower!).toBeLessThan(1);
+const named = (names: readonly string[]) => names.map((name) => ({ name, model: identity }));
+
+test("a race leaves what is clearly slower than another of its name, or than the first; all are told of", async () => {
+  const { now, reads, expected } = clock([4, 3, 9, 8, 4.2], [2, 3]);
+  const contenders = named(["first", "form", "form", "slower", "equal"]);
+  const found = await compareLatency(contenders, { seconds: 10, race: true, now });
+  expect(found.map(({ name, median_ms }) => [name, median_ms])).toEqual([
+    ["first", 4],
+    ["form", 3],
+    ["form", 9],
+    ["slower", 8],
+    ["equal", expect.closeTo(4.2, 9)],
+  ]);
+  expect(found.map(({ ratio_to_first }) => ratio_to_first.speedup)).toEqual(
+    [1, 4 / 3, 4 / 9, 1 / 2, 4 / 4.2].map((speedup) => expect.closeTo(speedup, 9)),
+  );
+  expect(reads()).toBe(expected);
+});
+
+test("without a race all are measured to the end", async () => {
+  const { now, reads, expected } = clock([4, 3, 9], []);
+  const found = await compareLatency(named(["first", "form", "form"]), { seconds: 10, now });
+  expect(found.map(({ median_ms }) => median_ms)).toEqual([4, 3, 9]);
+  expect(reads()).toBe(expected);
 });

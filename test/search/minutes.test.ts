@@ -210,7 +210,8 @@ function search(over: Partial<Search>): Search {
     speedup: 1,
     slower: false,
   });
-  return { pool, goals: { maxDrop: 8.5 }, wholeMs: null, judge, prove: judge, allowance: 1, ...over };
+  const timed: Search["timed"] = async () => 1;
+  return { pool, goals: { maxDrop: 8.5 }, wholeMs: null, judge, prove: judge, timed, allowance: 1, ...over };
 }
 
 test("the search takes the best it has when its time is up, and always proves it", async () => {

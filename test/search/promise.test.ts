@@ -47,7 +47,8 @@ function judgeBy(points: number, overhead = 0): Judge {
 }
 
 function search(goals: Goals, judge: Judge, over: Partial<Search> = {}): Search {
-  return { pool: pool(true), goals, wholeMs: LAYERS, judge, prove: judge, allowance: 1, ...over };
+  const timed: Search["timed"] = async (expected) => (await judge(expected)).speedup;
+  return { pool: pool(true), goals, wholeMs: LAYERS, judge, prove: judge, timed, allowance: 1, ...over };
 }
 
 const sumHarm = ({ plan }: Expected, { scored, harmOf }: Pool) =>
@@ -121,6 +122,22 @@ test("--speed: measured, not foretold: the budget moves until it is there, with 
     code: "unreachable",
     message: /about 10\.00 times can be had/,
   });
+});
+
+test("--speed: only a network that is fast enough is proven, and what the proof measures decides", async () => {
+  const proven: Expected[] = [];
+  const prove: Judge = async (expected) => {
+    proven.push(expected);
+    const judged = await judgeBy(1, 2)(expected);
+    // At first the proof is unlucky.
+    return { ...judged, speedup: proven.length === 1 ? 1.99 : judged.speedup };
+  };
+  const { expected, trials } = await findPlan(search({ speed: 2 }, judgeBy(1, 2), { wholeMs: LAYERS, prove }), {});
+  expect(trials.length).toBeGreaterThan(proven.length);
+  expect(proven.length).toBe(2);
+  expect(proven.at(-1)).toBe(expected);
+  for (const { judged, kept } of trials)
+    expect(judged.drop === null).toBe(judged.speedup < 2 && judged.speedup !== 1.99 && !kept);
 });
 
 test("--speed: layers that take longer one by one than together ask for no more harm", async () => {
