@@ -2,14 +2,14 @@
 
 import { intAttribute, stringAttribute } from "../graph/build.ts";
 import { constants } from "../graph/edit.ts";
-import type { Dim, Model, Node } from "../graph/model.ts";
+import type { Dim, ElementType, Model, Node } from "../graph/model.ts";
 import type { Shapes } from "../graph/shapes.ts";
 import { elementCount } from "../graph/tensor.ts";
 
 export interface Costs {
   /** Multiply-accumulates of all convolutions and matrix products for one image. */
   readonly macs: number;
-  /** Elements of all floating-point constants. */
+  /** Elements of all constants that hold numbers to compute with: floats, and integers of few bits, as quantised weights are. */
   readonly params: number;
 }
 
@@ -22,11 +22,12 @@ export function countCosts(model: Model, shapes: Shapes, samples = 1): Costs {
   // Aliases (Identity of a constant) are the same tensor object and count once.
   const tensors = new Set(constants(model.graph).values());
   let params = 0;
-  for (const tensor of tensors) {
-    if (tensor.type.startsWith("float") || tensor.type === "bfloat16") params += elementCount(tensor.dims);
-  }
+  for (const { type, dims } of tensors) if (isParameter(type)) params += elementCount(dims);
   return { macs, params };
 }
+
+/** Integers of 32 and 64 bits are sizes and indices, and others (bool, strings) are no numbers. */
+const isParameter = (type: ElementType): boolean => /^(float|bfloat|u?int(2|4|8|16)$)/.test(type);
 
 /** Sizes of a node's inputs and of its first output; null where one is not known. */
 interface Operands {

@@ -146,10 +146,16 @@ async function compressFile(
     const result = await compress(source.model, { ...settings, names, inputBytes: source.bytes, reopen });
     const notes = [...result.report.notes, ...(work?.notes ?? []), ...(data ? dataNotes(data, source.model) : [])];
     const told = { ...result, report: { ...result.report, notes } };
-    const writing = { protect, signal: running.signal };
-    if (savePlan !== undefined) await writeAtomically(savePlan, formatPlan(result.plan), writing);
-    if (report !== undefined) await writeAtomically(report, await page(told, path, flags, running), writing);
+    // The network first: what took long is not lost where the disk has no room for a page about it. From here on nothing stops it.
     await stage?.commit();
+    const writing = { protect };
+    try {
+      if (savePlan !== undefined) await writeAtomically(savePlan, formatPlan(result.plan), writing);
+      if (report !== undefined) await writeAtomically(report, await page(told, path, flags, running), writing);
+    } catch (error) {
+      if (!(error instanceof LowrankError)) throw error;
+      throw new LowrankError(error.code, `${output} is written, but ${error.message}`, error.where, { cause: error });
+    }
     await work?.done();
     return told.report;
   } finally {

@@ -22,7 +22,7 @@ export interface Job<T> {
 
 export const NOTHING_WRITTEN = "interrupted; nothing was written";
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** @throws what the work throws; LowrankError `interrupted` where it failed after a signal to stop */
 export async function runJob<T>({ title, json, work, text, interrupted }: Job<T>): Promise<void> {

@@ -143,6 +143,16 @@ export function arraysFromIdx(images: Uint8Array, labels: Uint8Array | undefined
 }
 
 function parseIdx(bytes: Uint8Array, name: string): NdArray {
+  const { start, dims, length } = idxHeader(bytes, name);
+  if (bytes.length < length) throw bad(`${name} is cut short: ${bytes.length - start} of ${length - start} bytes`);
+  return { type: "uint8", dims, data: bytes.subarray(start, length) };
+}
+
+/**
+ * What the first bytes of an IDX file say: where its numbers start, and how many bytes the file has.
+ * @throws LowrankError `bad-data`
+ */
+export function idxHeader(bytes: Uint8Array, name: string) {
   const rank = bytes[3] ?? 0;
   if (bytes.length < 4 || bytes[0] !== 0 || bytes[1] !== 0 || rank < 1) throw bad(`${name} is not an IDX file`);
   if (bytes[2] !== 0x08) throw bad(`${name} does not hold unsigned bytes`);
@@ -150,9 +160,7 @@ function parseIdx(bytes: Uint8Array, name: string): NdArray {
   const start = 4 + 4 * rank;
   if (bytes.length < start) throw bad(`${name} is cut short`);
   const dims = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i, false));
-  const count = elementCount(dims);
-  if (bytes.length - start < count) throw bad(`${name} is cut short: ${bytes.length - start} of ${count} bytes`);
-  return { type: "uint8", dims, data: bytes.subarray(start, start + count) };
+  return { start, dims, length: start + elementCount(dims) };
 }
 
 function imagesOf({ dims, data }: NdArray, y: Int32Array | undefined): Arrays {

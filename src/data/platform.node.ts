@@ -3,12 +3,11 @@
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
+import { createGunzip } from "node:zlib";
 import { LowrankError } from "../errors.ts";
 import { type Dataset, datasetFromArrays, datasetFromFiles, type ImageFile, someOf } from "./dataset.ts";
 import { decodeImage, IMAGE_EXTENSIONS } from "./image.node.ts";
-import { arraysFromIdx, datasetFromNumpy } from "./npy.ts";
+import { arraysFromIdx, datasetFromNumpy, idxHeader } from "./npy.ts";
 import { reason } from "./reason.node.ts";
 
 export { encodePng, resizePixels } from "./image.node.ts";
@@ -101,9 +100,23 @@ const plainBytes = ({ buffer, byteOffset, length }: Buffer) => new Uint8Array(bu
 async function gunzipped(path: string): Promise<Uint8Array> {
   const bytes = await readBytes(path);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  return promisify(gunzip)(bytes)
-    .then(plainBytes)
-    .catch((error) => Promise.reject(badData(path, " is not readable gzip", error)));
+  const stream = createGunzip();
+  stream.end(bytes);
+  const parts: Buffer[] = [];
+  let [size, length] = [0, Number.POSITIVE_INFINITY];
+  try {
+    for await (const part of stream as AsyncIterable<Buffer>) {
+      // The first part holds the header, or there is not much more than it.
+      if (parts.length === 0) length = idxHeader(part, path).length;
+      parts.push(part);
+      size += part.length;
+      // A few bytes of zeros pack a thousand times as many.
+      if (size > length) throw badData(path, ` holds more than the ${length} bytes that its header tells of`);
+    }
+  } catch (error) {
+    throw error instanceof LowrankError ? error : badData(path, " is not readable gzip", error);
+  }
+  return plainBytes(Buffer.concat(parts));
 }
 
 /** MNIST's naming: train-images-idx3-ubyte has its labels in train-labels-idx1-ubyte, either may end in .gz. */

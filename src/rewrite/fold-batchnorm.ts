@@ -20,7 +20,7 @@ export function foldBatchNorm(model: Model): { readonly model: Model; readonly f
     const next = users.get(value) ?? [];
     const norm = next[0];
     if (norm === undefined || next.length !== 1 || outputs.has(value)) continue;
-    if (!isFoldable(node, constant) || !isPlainNorm(norm, value, constant)) continue;
+    if (!isFoldable(node, constant) || !isPlainNorm(norm, value, outputsOf(node, constant), constant)) continue;
     replacements.set(node, foldPair(node, norm, constant, fresh));
     replacements.set(norm, { nodes: [] });
   }
@@ -39,13 +39,24 @@ function isFoldable({ op, domain, inputs, attributes }: Node, constant: Constant
   return op === "Gemm" && (attributes.beta === undefined || !inputs[2]);
 }
 
-function isPlainNorm({ op, domain, inputs, outputs, attributes }: Node, value: string, constant: Constants): boolean {
+/** Whether it has four numbers a channel: with spatial 0 (up to operator set 8) it has them for each place of a channel. */
+function isPlainNorm(norm: Node, value: string, channels: number, constant: Constants): boolean {
+  const { op, domain, inputs, outputs } = norm;
   if (op !== "BatchNormalization" || domain !== "" || inputs[0] !== value) return false;
-  const training = attributes.training_mode;
-  if (training?.kind === "int" && Number(training.value) !== 0) return false;
+  if (intAttribute(norm, "training_mode", 0) !== 0 || intAttribute(norm, "spatial", 1) === 0) return false;
   if (outputs.slice(1).some((name) => name !== "")) return false;
-  return inputs.slice(1, 5).every((name) => constant.get(name)?.type === "float32");
+  const parameters = [1, 2, 3, 4].map((i) => constant.get(inputs[i] ?? ""));
+  return parameters.every((one) => one?.type === "float32" && one.dims.length === 1 && one.dims[0] === channels);
 }
+
+/** Output channels of a layer. */
+function outputsOf(node: Node, constant: Constants): number {
+  const { dims } = constant.get(node.inputs[1]!)!;
+  return isPlainGemm(node) ? dims[1]! : dims[0]!;
+}
+
+/** Whether a Gemm's weight has its outputs along the last axis. */
+const isPlainGemm = (node: Node): boolean => node.op === "Gemm" && intAttribute(node, "transB", 0) === 0;
 
 function foldPair(node: Node, norm: Node, constant: Constants, fresh: (stem: string) => string) {
   const weight = constant.get(node.inputs[1]!)!;
@@ -69,7 +80,7 @@ function foldPair(node: Node, norm: Node, constant: Constants, fresh: (stem: str
 /** The weight with output channel f multiplied by scale[f]; the output axis is the first, but for Gemm's plain form. */
 function scaleOutputs(node: Node, weight: Tensor, scale: Float64Array): Float32Array<ArrayBuffer> {
   const values = floats(weight);
-  const last = node.op === "Gemm" && Number(intAttribute(node, "transB", 0)) === 0;
+  const last = isPlainGemm(node);
   const each = last ? 1 : elementCount(weight.dims.slice(1));
   const alpha = node.op === "Gemm" ? floatAttribute(node, "alpha", 1) : 1;
   const factor = (i: number) => scale[last ? i % scale.length : Math.floor(i / each)]!;

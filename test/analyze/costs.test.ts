@@ -225,7 +225,7 @@ test("attention within windows, by hand", () => {
   expect(macs).toBe(patches + qkv + scores + mixed + 16 * 10);
 });
 
-test("constants count once under all their names, integers not at all", () => {
+test("constants count once under all their names, integers where they have few bits: others are sizes and indices", () => {
   const source = model({
     inputs: [valueInfo("x", "float32", [1, 2])],
     outputs: [valueInfo("y", "float32", null)],
@@ -235,9 +235,13 @@ test("constants count once under all their names, integers not at all", () => {
       node("MatMul", ["h", "alias"], ["y"]),
       node("Constant", [], ["c"], { value_floats: { kind: "floats", value: [1, 2, 3] } }),
     ],
-    initializers: [floatTensor("w", [2, 2], new Float32Array(4)), intTensor("shape", [1, 2])],
+    initializers: [
+      floatTensor("w", [2, 2], new Float32Array(4)),
+      intTensor("shape", [1, 2]),
+      { name: "bytes", type: "int8", dims: [5, 2], bytes: new Uint8Array(10) },
+    ],
   });
-  expect(countCosts(source, inferShapes(source))).toEqual({ macs: 8, params: 7 });
+  expect(countCosts(source, inferShapes(source))).toEqual({ macs: 8, params: 17 });
 });
 
 test.each(Object.entries(golden))(

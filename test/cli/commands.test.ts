@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -233,22 +233,39 @@ describe("in a process of its own", () => {
     expect(stdout).toBe(`${JSON.stringify(JSON.parse(stdout), null, 2)}\n`);
   });
 
-  test.each(["SIGINT", "SIGTERM"] as const)("%s while measuring: exit 130, nothing left behind", async (signal) => {
-    let sent = false;
-    const args = ["compress", "model.onnx", "-o", "stopped.onnx", "--macs", "0.6", "--save-plan", "stopped.json"];
-    const { code, stdout, stderr } = await lowrank(args, {
-      cwd: folder,
-      onStderr: (text, child) => {
-        // By now the result stands in its temporary place.
-        if (!sent && text.includes("latency")) sent = child.kill(signal);
-      },
-    });
-    expect(sent).toBe(true);
-    expect(code).toBe(130);
-    expect(stdout).toBe("");
-    expect(stderr).toMatch(/^lowrank: interrupted; nothing was written$/m);
-    expect(existsSync(join(folder, "stopped.onnx"))).toBe(false);
-    expect(existsSync(join(folder, "stopped.json"))).toBe(false);
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
+    "%s while measuring: exit 130, nothing left behind",
+    async (signal) => {
+      let sent = false;
+      const args = ["compress", "model.onnx", "-o", "stopped.onnx", "--macs", "0.6", "--save-plan", "stopped.json"];
+      const { code, stdout, stderr } = await lowrank(args, {
+        cwd: folder,
+        onStderr: (text, child) => {
+          // By now the result stands in its temporary place.
+          if (!sent && text.includes("latency")) sent = child.kill(signal);
+        },
+      });
+      expect(sent).toBe(true);
+      expect(code).toBe(130);
+      expect(stdout).toBe("");
+      expect(stderr).toMatch(/^lowrank: interrupted; nothing was written$/m);
+      expect(existsSync(join(folder, "stopped.onnx"))).toBe(false);
+      expect(existsSync(join(folder, "stopped.json"))).toBe(false);
+      expect(await leftovers()).toEqual([]);
+    },
+  );
+
+  test("a report that cannot be written after all: exit 2, and the network stands", async () => {
+    const pages = join(folder, "pages");
+    await mkdir(pages);
+    const args = ["compress", "model.onnx", "-o", "ready.onnx", "--macs", "0.6", "--report", join("pages", "r.html")];
+    const onStderr = (text: string) => {
+      if (text.includes("latency")) rmSync(pages, { recursive: true, force: true });
+    };
+    const { code, stderr } = await lowrank(args, { cwd: folder, onStderr });
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^lowrank: ready\.onnx is written, but cannot write pages.r\.html: /m);
+    expect(existsSync(join(folder, "ready.onnx"))).toBe(true);
     expect(await leftovers()).toEqual([]);
   });
 

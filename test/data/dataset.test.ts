@@ -277,6 +277,20 @@ describe("arrays", () => {
     expect((await data.load(1, { ...WANTED, channels: 1 })).data).toEqual(x.subarray(36, 72));
   });
 
+  test("a gzip of more than its header tells of is left where that shows", async () => {
+    const header = Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, SIZE, 0, 0, 0, SIZE);
+    const bomb = gzipSync(Buffer.concat([header, Buffer.alloc(2 ** 27)]));
+    const root = await write("bomb", {
+      "t-images-idx3-ubyte.gz": bomb,
+      "l-images-idx3-ubyte.gz": gzipSync(Buffer.alloc(9)),
+    });
+    const before = process.memoryUsage().arrayBuffers;
+    const opened = openDataset(join(root, "t-images-idx3-ubyte.gz"));
+    await expect(opened).rejects.toThrow("holds more than the 52 bytes that its header tells of");
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 26);
+    await expect(openDataset(join(root, "l-images-idx3-ubyte.gz"))).rejects.toThrow("is not an IDX file");
+  });
+
   test.each([
     ["no x", zipSync({ "z.npy": npy("<U5", [1], new Uint8Array(20)) }), "no array x (uint8 images, [N,H,W,C])"],
     ["labels alone", zipSync({ "y.npy": npy("|u1", [1], Uint8Array.of(1)) }), "labels y alone"],

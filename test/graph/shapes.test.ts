@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Dim, Model } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
-import { elementCount } from "../../src/graph/tensor.ts";
+import { elementCount, intTensor } from "../../src/graph/tensor.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { normal, smallClassifier } from "../support/nets.ts";
@@ -109,4 +109,17 @@ test("constants have their shapes, an input that one stands for too", () => {
   const source = smallClassifier();
   const listed = { ...source.graph, inputs: [...source.graph.inputs, valueInfo("w1", "float32", null)] };
   expect(inferShapes({ ...source, graph: listed }).get("w1")).toMatchObject({ type: "float32", shape: [16, 3, 3, 3] });
+});
+
+test.each(["ConstantOfShape", "Expand", "Reshape"])("%s to a shape of a hundred million axes is a bad model", (op) => {
+  const source = model({
+    inputs: [valueInfo("x", "float32", [1])],
+    outputs: [valueInfo("y", "float32", null)],
+    nodes: [
+      node("ConstantOfShape", ["count"], ["shape"]),
+      node(op, op === "ConstantOfShape" ? ["shape"] : ["x", "shape"], ["y"]),
+    ],
+    initializers: [intTensor("count", [2 ** 27])],
+  });
+  expect(() => inferShapes(source)).toThrow(`${op} (makes y): a shape of 134217728 axes; tensors have at most 64`);
 });

@@ -89,3 +89,18 @@ test("leaves a normalisation alone whose input something else sees, or that is a
   };
   expect(foldBatchNorm(output).folded).toBe(0);
 });
+
+test.each([
+  ["fewer inputs than it must have", NORM_INPUTS.slice(0, 3), {}, [12]],
+  ["parameters for each place of a channel (spatial 0)", NORM_INPUTS, { spatial: int(0) }, [12]],
+  ["parameters of several axes", NORM_INPUTS, {}, [12, 1]],
+  ["parameters of another length", NORM_INPUTS, {}, [6]],
+])("leaves a normalisation with %s as it is", (_, inputs, attributes, dims) => {
+  const count = dims.reduce((a, b) => a * b);
+  const base = gemmModel(true, true);
+  const nodes = [base.graph.nodes[0]!, node("BatchNormalization", ["h", ...inputs], ["y"], attributes, "norm")];
+  const own = norm(count).map((tensor) => [tensor.name, { ...tensor, dims }] as const);
+  const initializers = new Map([...base.graph.initializers, ...own]);
+  const before = { ...base, graph: { ...base.graph, nodes, initializers } };
+  expect(foldBatchNorm(before)).toEqual({ model: before, folded: 0 });
+});

@@ -103,6 +103,16 @@ export function agree(call: Call, a: Dim, b: Dim, what: string): Dim {
 /** `count` unknown sizes. */
 export const unknownDims = (count: number): readonly Dim[] => Array.from({ length: count }, () => null);
 
+/** Axes that a tensor may have; more are asked for by broken files only, and each would take memory. */
+const MOST_AXES = 64;
+
+/** The shape of which only the number of axes is known, a size that was computed; null where that is not known either. */
+export function shapeOfRank(call: Call, rank: Dim | undefined): readonly Dim[] | null {
+  if (typeof rank !== "number") return null;
+  if (rank > MOST_AXES) throw contradiction(call, `a shape of ${rank} axes; tensors have at most ${MOST_AXES}`);
+  return unknownDims(rank);
+}
+
 /** The shape with the size of one axis replaced. */
 export const withDim = (shape: readonly Dim[], axis: number, dim: Dim): readonly Dim[] => shape.with(axis, dim);
 

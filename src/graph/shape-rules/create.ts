@@ -3,7 +3,7 @@
 import { intsAttribute } from "../build.ts";
 import { constantOf } from "../edit.ts";
 import type { ElementType, Tensor } from "../model.ts";
-import { type Call, each, input, int, type Rule, type Rules, unknownDims, type Value, value } from "./call.ts";
+import { type Call, each, input, int, type Rule, type Rules, shapeOfRank, type Value, value } from "./call.ts";
 import { product } from "./dims.ts";
 import { elementsOf, elementTypeOf, fill } from "./elements.ts";
 
@@ -22,8 +22,7 @@ const constantOfShape: Rule = (call) => {
   const { elements, shape } = input(call, 0);
   const filler = call.node.attributes.value;
   const content = filler?.kind === "tensor" ? constantValue(filler.value) : value("float32", [1], [0]);
-  const rank = shape?.[0];
-  const result = elements ?? (typeof rank === "number" ? unknownDims(rank) : null);
+  const result = elements ?? shapeOfRank(call, shape?.[0]);
   return [
     value(
       content.type,

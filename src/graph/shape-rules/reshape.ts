@@ -11,6 +11,7 @@ import {
   listOf,
   type Rule,
   type Rules,
+  shapeOfRank,
   show,
   unknownDims,
   type Value,
@@ -29,8 +30,7 @@ const reshape: Rule = (call) => {
   const x = input(call, 0);
   const { elements: wanted, shape: list } = input(call, 1);
   if (wanted === null) {
-    const rank = list?.[0];
-    return reshaped(x, typeof rank === "number" ? unknownDims(rank) : null);
+    return reshaped(x, shapeOfRank(call, list?.[0]));
   }
   const copies = int(call, "allowzero", 0) === 0;
   const dims = wanted.map((dim, i) => (dim === 0 && copies ? copied(call, i) : dim));
@@ -135,8 +135,7 @@ const transpose: Rule = (call) => {
 const expand: Rule = (call) => {
   const x = input(call, 0);
   const { elements: wanted, shape: list } = input(call, 1);
-  const rank = list?.[0];
-  const target = wanted ?? (typeof rank === "number" ? unknownDims(rank) : null);
+  const target = wanted ?? shapeOfRank(call, list?.[0]);
   const shape = broadcast(call, [x.shape, target]);
   return [value(x.type, shape, x.elements && fill(shape, (index) => elementAt(x, index)))];
 };
