@@ -1,4 +1,5 @@
-// Whatever the network, what comes out is not slower than what went in: no result is measured to be, beyond doubt.
+// Whatever the network, what a promise gives is not slower than what went in, and where fewer MACs were all that was asked for, a network that
+// is slower is told to be.
 
 import { expect, test } from "vitest";
 import { compress } from "../src/compress.ts";
@@ -20,12 +21,13 @@ for (const [name, make] of Object.entries(ZOO)) {
     expect(kept.report.latency.ci95[1]).toBeGreaterThanOrEqual(1);
     expect(100 * (1 - kept.report.agreement!)).toBeLessThanOrEqual(40);
     const { report } = await compress(source, { ...base, methods, macs: 0.8 }).catch((error) => {
-      // Where fewer MACs only come at the cost of time, it says so and nothing comes out.
+      // So few cannot be had.
       expect(error).toMatchObject({ code: "unreachable" });
       return { report: null };
     });
     if (report === null) return;
     expect(report.macs.after).toBeLessThanOrEqual(0.8 * report.macs.before);
-    expect(report.latency.ci95[1]).toBeGreaterThanOrEqual(1);
+    const told = report.notes.some((note) => note.startsWith("it is slower than the original"));
+    expect(told).toBe(report.latency.ci95[1] < 1);
   });
 }
