@@ -81,22 +81,23 @@ function anchorDivergence(layout: AnchorLayout, reference: Sample, other: Sample
       if (p[k]! > LEAST_PROBABILITY || !(q[k]! <= LEAST_PROBABILITY)) sum += binaryKl(p[k]!, q[k]!);
       if (p[k]! > score) score = p[k]!;
     }
-    if (score > LEAST_SCORE) sum += score * Math.min(MOST_MOVED, moved(layout, a.box(i), b.box(i)));
+    if (score > LEAST_SCORE) sum += score * Math.min(MOST_MOVED, moved(shiftOf(layout, a.box(i), b.box(i))));
   }
   return sum;
 }
 
-/** Squared shift of the centre and change of the sizes, each as a share of the box's sizes. */
-function moved({ coordinates }: AnchorLayout, a: Box, b: Box): number {
+/** How far the centre of a box has shifted, how much its sizes have changed, and what these were. */
+function shiftOf({ coordinates }: AnchorLayout, a: Box, b: Box) {
   const [was, is] = [boxOf(coordinates, a), boxOf(coordinates, b)];
-  const [w, h] = sizes(was);
   const differences = was.map((side, i) => is[i]! - side);
   const [left, top, right, bottom] = differences as [number, number, number, number];
-  return (
-    (((left + right) / 2) ** 2 + (right - left) ** 2) / w ** 2 +
-    (((top + bottom) / 2) ** 2 + (bottom - top) ** 2) / h ** 2
-  );
+  const [w, h] = sizes(was);
+  return { x: (left + right) / 2, y: (top + bottom) / 2, wide: right - left, high: bottom - top, w, h };
 }
+
+/** Squared shift of the centre and change of the sizes, each as a share of the box's sizes. */
+const moved = ({ x, y, wide, high, w, h }: ReturnType<typeof shiftOf>): number =>
+  (x ** 2 + wide ** 2) / w ** 2 + (y ** 2 + high ** 2) / h ** 2;
 
 const sizes = ([left, top, right, bottom]: Box): readonly [number, number] => [
   Math.max(Math.abs(right - left), 1e-6),
@@ -137,17 +138,10 @@ function anchorGradient(layout: AnchorLayout, reference: Sample, other: Sample):
     }
     const score = Math.max(...p);
     if (score <= LEAST_SCORE) continue;
-    const [was, is] = [a.box(i), b.box(i)].map((box) => boxOf(layout.coordinates, box)) as [Box, Box];
-    const [w, h] = sizes(was);
-    const [left, top, right, bottom] = was.map((side, s) => is[s]! - side) as [number, number, number, number];
-    const pull = 2 * score * Math.min(1, Math.sqrt(MOST_MOVED / moved(layout, a.box(i), b.box(i))));
-    const shifts = [(left + right) / 2 / w ** 2, (top + bottom) / 2 / h ** 2] as const;
-    toBox(i, b.box(i), [
-      pull * shifts[0],
-      pull * shifts[1],
-      (pull * (right - left)) / w ** 2,
-      (pull * (bottom - top)) / h ** 2,
-    ]);
+    const shift = shiftOf(layout, a.box(i), b.box(i));
+    const pull = 2 * score * Math.min(1, Math.sqrt(MOST_MOVED / moved(shift)));
+    const [across, down] = [pull / shift.w ** 2, pull / shift.h ** 2];
+    toBox(i, b.box(i), [across * shift.x, down * shift.y, across * shift.wide, down * shift.high]);
   }
   return out;
 }

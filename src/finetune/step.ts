@@ -76,15 +76,18 @@ export function trainingStep(source: Model, options: StepOptions): Step {
 
 /** The model fed its weights. */
 function weightsAsInputs(model: Model, weights: readonly State[], inputShapes: StepOptions["inputShapes"]): Model {
-  const { graph } = model;
-  const trained = new Set(weights.map(({ input }) => input));
-  const given = graph.inputs.filter(({ name }) => !trained.has(name));
-  const inputs = [
-    ...given.map((info) => ({ ...info, shape: inputShapes[info.name] ?? info.shape })),
-    ...weights.map(({ input, dims }) => valueInfo(input, "float32", dims)),
-  ];
-  const initializers = new Map([...graph.initializers].filter(([name]) => !trained.has(name)));
-  return { ...model, graph: { ...graph, inputs, initializers, values: new Map() } };
+  const { inputs, initializers } = withoutWeights(model, weights, inputShapes);
+  const fed = weights.map(({ input, dims }) => valueInfo(input, "float32", dims));
+  return { ...model, graph: { ...model.graph, inputs: [...inputs, ...fed], initializers, values: new Map() } };
+}
+
+/** Inputs, with their shapes in training, and constants of a model but those that are trained. */
+function withoutWeights({ graph }: Model, states: readonly State[], inputShapes: StepOptions["inputShapes"]) {
+  const trained = new Set(states.map(({ input }) => input));
+  const inputs = graph.inputs
+    .filter(({ name }) => !trained.has(name))
+    .map((info) => ({ ...info, shape: inputShapes[info.name] ?? info.shape }));
+  return { inputs, initializers: new Map([...graph.initializers].filter(([name]) => !trained.has(name))) };
 }
 
 function assemble(
@@ -96,11 +99,7 @@ function assemble(
   inputShapes: StepOptions["inputShapes"],
 ): Model {
   const { graph } = model;
-  const trained = new Set(states.map(({ input }) => input));
-  const fixed = [...graph.initializers].filter(([name]) => !trained.has(name));
-  const given = graph.inputs
-    .filter(({ name }) => !trained.has(name))
-    .map((info) => ({ ...info, shape: inputShapes[info.name] ?? info.shape }));
+  const { inputs: given, initializers: fixed } = withoutWeights(model, states, inputShapes);
   const info = (name: string, dims: readonly number[]): ValueInfo => valueInfo(name, "float32", dims);
   return {
     ...model,

@@ -46,11 +46,11 @@ const TUNED_ALLOWANCE = 2;
 
 /** @throws LowrankError `unreachable` */
 export async function search(given: Work): Promise<Searched> {
-  const { goals, timed, memo } = given.settings;
+  const { memo } = given.settings;
   refuseNothing(given);
   // What is found out is kept under the run's own name.
   const work = { ...given, settings: { ...given.settings, memo: prefixed(memo, await fingerprintOf(given)) } };
-  const found = await findIn(work, await poolOf(work, timed), goals);
+  const found = await findIn(work, await poolOf(work));
   if (!slower(found.outcome)) return found;
   // Once more, so that noise does not decide what is told.
   return { ...found, outcome: await measuredAgain(work, found.outcome) };
@@ -75,12 +75,9 @@ async function measuredAgain({ prepared, settings }: Work, outcome: Outcome): Pr
   return { ...outcome, measured: { ...outcome.measured, latency } };
 }
 
-async function findIn(
-  work: Work,
-  { pool, wholeMs, startMs }: Awaited<ReturnType<typeof poolOf>>,
-  goals: Search["goals"],
-): Promise<Searched> {
+async function findIn(work: Work, { pool, wholeMs, startMs }: Awaited<ReturnType<typeof poolOf>>): Promise<Searched> {
   const { settings, images, answers } = work;
+  const { goals } = settings;
   // The search takes the last network that it has proven, or the one before.
   let proven: readonly { expected: Expected; outcome: Outcome }[] = [];
   const told = (ms: number) =>
@@ -129,13 +126,10 @@ function isClear(drop: Drop | null, limit: number): boolean {
   return points + 1.5 * (high - points) < limit || points - 1.5 * (points - low) > limit;
 }
 
-async function poolOf(
-  work: Work,
-  timed: boolean,
-): Promise<{ pool: Pool; wholeMs: number | null; startMs: number | null }> {
+async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null; startMs: number | null }> {
   const { prepared, images, scored, answers, settings } = work;
   const { model, costs } = prepared;
-  const { session, control, goals, memo } = settings;
+  const { session, control, goals, memo, timed } = settings;
   const wanted = new Set(scored.flatMap((one) => one.candidates.filter(promising(one))));
   const isWanted = (candidate: Candidate) => wanted.has(candidate);
   const candidates = [...wanted];
