@@ -5,6 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["source", "node", "import", "module", "default"] } },
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/seed.ts"],
     testTimeout: 180_000,
     hookTimeout: 120_000,
     // ONNX Runtime uses every core itself: more test files at once would only slow each other down.
