@@ -107,6 +107,13 @@ async function lower({ la, prepared, settings }: Work, canonical: Model, plan: P
   return { model: await finish(la, mergeAdds(model), timing.inputShapes), plan: formed };
 }
 
+/** The network that no layer is replaced in, with all that keeps its outputs the same; null where there is nothing of that to do. */
+export async function bareNetwork(work: Work): Promise<Model | null> {
+  const { model, folded, normal } = work.prepared;
+  const { model: lowered } = await lower(work, model, new Map());
+  return folded === 0 && lowered === model ? null : normal.restore(lowered);
+}
+
 /** Times as fast as the original that a plan's network is; its factors are not refitted, on which no time depends. */
 export async function timePlan(work: Work, plan: Plan): Promise<number> {
   const { prepared, images, settings } = work;

@@ -13,7 +13,16 @@ import { type Expected, formatPlan, type Pool, present } from "../search/plan.ts
 import { type Drop, type Found, findPlan, type Search } from "../search/promise.ts";
 import { promising, type Times, timeCandidates } from "../search/times.ts";
 import { cautiousDropOf, compareAnswers, dropOf, dropOfAnswers, measuredDrop } from "./answers.ts";
-import { build, carryOut, measureLatency, type Outcome, timePlan, timingOf, type Work } from "./carry-out.ts";
+import {
+  bareNetwork,
+  build,
+  carryOut,
+  measureLatency,
+  type Outcome,
+  timePlan,
+  timingOf,
+  type Work,
+} from "./carry-out.ts";
 
 export interface Searched extends Found {
   readonly pool: Pool;
@@ -147,8 +156,9 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   if (!timed) return { pool: { scored: open, costs, harmOf, times: null }, wholeMs: null, startMs: null };
   const timing = timingOf(prepared, settings);
   const zeros = goals.macs === undefined && goals.params === undefined;
-  // What the runtime could not fold by itself may be faster before any layer is replaced.
-  const models = [prepared.original, ...(prepared.folded > 0 ? [model] : [])];
+  // What the runtime does not do by itself may make it faster before any layer is replaced.
+  const bare = await bareNetwork(work);
+  const models = [prepared.original, ...(bare === null ? [] : [bare])];
   const contenders = models.map((each, index) => ({ name: `${index}`, model: each }));
   // Before the layers and after: the lesser of the two, so that a moment in which the machine was busy does not count.
   const whole = (when: string) =>

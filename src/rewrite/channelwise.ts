@@ -50,6 +50,9 @@ export const isPlain = (node: Node): boolean =>
 /** Whether a plain node has no numbers of its own for the channels: an activation or a pooling. */
 export const isBare = ({ op }: Node): boolean => ELEMENTWISE.has(op) || POOLS.has(op);
 
+/** Whether each element of a plain node's output comes of that element of its inputs alone, as far as these are of one shape. */
+export const isElementwise = ({ op }: Node): boolean => ELEMENTWISE.has(op) || BINARY.has(op);
+
 /** The one input whose channels a plain node works on, each by itself; null for other nodes. */
 export function channelwiseInput(node: Node, constant: Constants): string | null {
   const { op, inputs } = node;
