@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { int, ints } from "../../src/graph/build.ts";
-import type { Model } from "../../src/graph/model.ts";
+import type { Model, Node } from "../../src/graph/model.ts";
 import { floatTensor, intTensor } from "../../src/graph/tensor.ts";
 import { sinkSplits } from "../../src/rewrite/sink-splits.ts";
 import { type Chain, countOf, expectSame, newChain } from "./chain.ts";
@@ -60,10 +60,11 @@ for (const [name, { sizes, make }] of Object.entries(MOVED)) {
 }
 
 test("sizes by attribute, and even ones by nothing", async () => {
-  for (const attributes of [{ split: ints([16, 16]) }, {}]) {
+  const given: readonly Node["attributes"][] = [{ split: ints([16, 16]) }, {}];
+  for (const attributes of given) {
     const chain = newChain();
     const value = chain.conv("x", [32, 8, 1, 1]);
-    const parts = { op: "Split", domain: "", name: "", inputs: [value], outputs: ["a", "b"] };
+    const parts: Omit<Node, "attributes"> = { op: "Split", domain: "", name: "", inputs: [value], outputs: ["a", "b"] };
     chain.nodes.push({ ...parts, attributes: { axis: int(1), ...attributes } });
     const made = chain.model(["a", "b"]);
     const before = { ...made, opsets: new Map([["", 12]]) };
