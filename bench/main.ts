@@ -6,10 +6,10 @@ import { compressBench } from "./compress.ts";
 import { factor } from "./factor.ts";
 import { firstLayerBench } from "./first-layer.ts";
 import { formsBench } from "./forms.ts";
-import { harmBench } from "./harm.ts";
 import { predictBench } from "./predict.ts";
 import type { BenchResult } from "./result.ts";
 import { searchBench } from "./search.ts";
+import { sensitivityBench } from "./sensitivity.ts";
 import { trainBench } from "./train.ts";
 import { weightGradientBench } from "./weight-gradient.ts";
 
@@ -28,8 +28,11 @@ const BENCHMARKS: Readonly<Record<string, { about: string; run: (args: readonly 
       run: answersBench,
     },
     search: { about: "seconds and memory of whole searches (needs ../shared; --yolo FILE)", run: searchBench },
-    predict: { about: "a plan's time foretold against measured (needs ../shared)", run: predictBench },
-    harm: { about: "harms read off between ranks against all of them measured (needs ../shared)", run: harmBench },
+    predict: { about: "a plan's time predicted against measured (needs ../shared)", run: predictBench },
+    sensitivity: {
+      about: "sensitivities read off between ranks against all of them measured (needs ../shared)",
+      run: sensitivityBench,
+    },
     "weight-gradient": { about: "ways to the weight gradient of a convolution, in turn", run: weightGradientBench },
     "first-layer": {
       about: "the lowerings of a monochromatic first layer, against the original",

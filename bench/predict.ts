@@ -1,6 +1,6 @@
-// How well a plan's time is foretold: the search adds up the times of layers and candidates, each timed by itself, and takes the rest
-// of the network to last as long as it did. Plans of falling time for the shared CIFAR-10 networks are carried out, and each
-// network is timed in turn with the original. Beside it, what MACs alone would have foretold.
+// How well a plan's time is predicted: the search adds up the times of layers and candidates, each timed by itself, and takes the rest
+// of the network to last as long as it did. Plans of falling time for the shared CIFAR-10 networks are applied, and each
+// network is timed in turn with the original. Beside it, what MACs alone would have predicted.
 
 import { join } from "node:path";
 import { classScores } from "../src/answers/class-scores.ts";
@@ -8,7 +8,7 @@ import { methodsNamed } from "../src/approximate/methods.ts";
 import type { Dataset } from "../src/data/dataset.ts";
 import { openDataset, readModelFile } from "../src/index.ts";
 import { withLinalg } from "../src/linalg/products.ts";
-import { carryOut, type Work } from "../src/pipeline/carry-out.ts";
+import { applyPlan, type Work } from "../src/pipeline/apply-plan.ts";
 import { chooseImages } from "../src/pipeline/images.ts";
 import { prepare } from "../src/pipeline/prepare.ts";
 import { search } from "../src/pipeline/search.ts";
@@ -26,17 +26,17 @@ const SHARES = [0.8, 0.65, 0.5, 0.4, 0.3, 0.2];
 const IMAGES = 512;
 const SECONDS = 6;
 
-interface Foretold {
+interface Predicted {
   readonly network: string;
   /** Of the whole original, as the search measured it, and of the plan's network. */
   readonly ms_before: number;
-  readonly ms_foretold: number;
+  readonly ms_predicted: number;
   readonly ms_measured: number;
   /** Times as fast as the original. */
-  readonly foretold: number;
+  readonly predicted: number;
   readonly measured: number;
   readonly measured_ci95: readonly [number, number];
-  /** Of the MACs: what they would have foretold. */
+  /** Of the MACs: what they would have predicted. */
   readonly fewer_macs: number;
 }
 
@@ -44,19 +44,19 @@ interface Foretold {
 export async function predictBench(args: readonly string[]): Promise<BenchResult> {
   const shares = args.length === 0 ? SHARES : args.map(Number);
   const train = unlabelled(await openDataset(join(cifar10(), "train")));
-  const detail: Foretold[] = [];
-  for (const name of NETWORKS) detail.push(...(await foretell(name, train, shares)));
+  const detail: Predicted[] = [];
+  for (const name of NETWORKS) detail.push(...(await predict(name, train, shares)));
   process.stderr.write("\r\x1b[K");
-  // The network's time against the time foretold.
-  const errorOf = (speedup: (one: Foretold) => number) =>
+  // The network's time against the time predicted.
+  const errorOf = (speedup: (one: Predicted) => number) =>
     detail.reduce((sum, one) => sum + Math.abs(one.measured / speedup(one) - 1), 0) / detail.length;
-  const ours = errorOf((one) => one.foretold);
+  const ours = errorOf((one) => one.predicted);
   const peer = errorOf((one) => one.fewer_macs);
   const sides = { ours, peer, peer_name: "MACs taken for time", peer_version: null, ratio: peer / ours };
   return { name: "predict", unit: "mean relative error of a plan's time", ...sides, detail };
 }
 
-async function foretell(name: string, data: Dataset, shares: readonly number[]): Promise<readonly Foretold[]> {
+async function predict(name: string, data: Dataset, shares: readonly number[]): Promise<readonly Predicted[]> {
   const options: CompressOptions = {
     data,
     images: IMAGES,
@@ -78,7 +78,7 @@ async function foretell(name: string, data: Dataset, shares: readonly number[]):
     const work: Work = { la, prepared, images: { ...images, measured: null }, scored, score, answers, settings };
     const { pool, wholeMs } = await search(work);
     const plans = shares.flatMap((share) => choosePlan(pool, { ms: share * present(pool).ms }) ?? []);
-    const found: Foretold[] = [];
+    const found: Predicted[] = [];
     for (const plan of plans) found.push(await carriedOut(work, name, plan, wholeMs!, present(pool)));
     return found;
   });
@@ -90,16 +90,16 @@ async function carriedOut(
   { plan, ms, macs }: Expected,
   whole: number,
   before: { ms: number; macs: number },
-): Promise<Foretold> {
-  const { measured } = await carryOut(work, plan);
+): Promise<Predicted> {
+  const { measured } = await applyPlan(work, plan);
   const { median_ms, ratio_to_first } = measured.latency[1]!;
-  const foretold = whole - before.ms + ms;
+  const predicted = whole - before.ms + ms;
   return {
     network,
     ms_before: whole,
-    ms_foretold: foretold,
+    ms_predicted: predicted,
     ms_measured: median_ms,
-    foretold: whole / foretold,
+    predicted: whole / predicted,
     measured: ratio_to_first.speedup,
     measured_ci95: ratio_to_first.ci95,
     fewer_macs: before.macs / macs,

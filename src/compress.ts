@@ -14,7 +14,7 @@ import type { LayerTime } from "./measure/layers.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodedSize } from "./onnx/digest.ts";
 import { dropOf, telling, understand } from "./pipeline/answers.ts";
-import { carryOut, type Outcome, replacedTimes, type Work } from "./pipeline/carry-out.ts";
+import { applyPlan, type Outcome, replacedTimes, type Work } from "./pipeline/apply-plan.ts";
 import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, chooseTuning, type Images } from "./pipeline/images.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
@@ -61,7 +61,7 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
     const work: Work = { ...base, scored, score: rescorer(base) };
     const searched =
       given === undefined ? await search(work).catch((error) => outOfTime(error, settings.missed)) : null;
-    const outcome = searched?.outcome ?? (await carryOut(work, given!));
+    const outcome = searched?.outcome ?? (await applyPlan(work, given!));
     const layerTimes = await replacedTimes(work, outcome);
     const details = await detailsOf(work, outcome, searched);
     const report = reportOf(work, outcome, searched, { source, recognised, layerTimes, spent: spent() });

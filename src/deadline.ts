@@ -11,7 +11,7 @@ export interface Deadline {
 }
 
 /** Shares of the whole time by which each phase shall be done; what is left is for the last network and its measurement. */
-export const MARKS = { gradients: 0.15, factoring: 0.4, harms: 0.6, timing: 0.75, search: 0.85 } as const;
+export const MARKS = { gradients: 0.15, factoring: 0.4, sensitivities: 0.6, timing: 0.75, search: 0.85 } as const;
 
 /** What a processor of two cores does, on the safe side, for guesses before anything was timed. */
 export const MACS_A_SECOND = 2e10;

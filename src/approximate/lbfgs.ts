@@ -9,7 +9,7 @@ export interface Evaluated {
 /** Steps remembered. */
 const MEMORY = 8;
 
-/** A step must lower the value by this part of what the gradient foretells. */
+/** A step must lower the value by this part of what the gradient predicts. */
 const ARMIJO = 1e-4;
 
 /** Halvings of a step, at most. */

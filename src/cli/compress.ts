@@ -48,7 +48,7 @@ export function addCompress(program: Command): void {
     .description(
       "Writes a smaller, faster model that answers the same, and says what was gained and lost.\n" +
         "Say what must hold: --max-drop gives the fastest model that keeps it, --speed, --macs and --params the most accurate, " +
-        "several together all of them; or carry out a plan with --plan.",
+        "several together all of them; or apply a plan with --plan.",
     )
     .argument("<model>", "an .onnx file", fileName)
     .requiredOption("-o, --output <file>", "the compressed .onnx file; may not be the input", fileName);
@@ -66,7 +66,7 @@ export function addCompress(program: Command): void {
           "lowrank compress model.onnx -o small.onnx --data photos/ --macs 0.5 --save-plan plan.json",
           "half the MACs; keeps the plan",
         ],
-        ["lowrank compress model.onnx -o small.onnx --data photos/ --plan plan.json", "carries out an edited plan"],
+        ["lowrank compress model.onnx -o small.onnx --data photos/ --plan plan.json", "applies an edited plan"],
         [
           "lowrank compress model.onnx -o small.onnx --data photos/ --params 40% --finetune 4",
           "40% of the parameters, with fine-tuning",
@@ -93,7 +93,7 @@ function addGoals(command: Command): void {
       fileName,
     )
     .addOption(
-      new Option("--plan <file>", "carry out this plan instead of choosing one")
+      new Option("--plan <file>", "apply this plan instead of choosing one")
         .argParser(fileName)
         .conflicts([...CHOOSING]),
     )

@@ -19,7 +19,7 @@ import { evaluate } from "../measure/accuracy.ts";
 import { type Control, checkInterrupted, type Progress } from "../progress.ts";
 import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
-import { startPassages } from "../rewrite/refit.ts";
+import { startCaches } from "../rewrite/refit.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Choice, Plan } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
@@ -65,7 +65,7 @@ export interface LayerwiseOptions extends Control {
   readonly settings: readonly unknown[];
 }
 
-/** What is carried out. */
+/** What is applied. */
 export interface Layerwise {
   /** The network before any layer was replaced. */
   readonly original: Model;
@@ -152,7 +152,7 @@ export async function prepareLayerwise(
 }
 
 /**
- * Carries out a plan with tuning after each layer. Stopped and called again with the same work folder, it goes on after the last
+ * Applies a plan with tuning after each layer. Stopped and called again with the same work folder, it goes on after the last
  * layer that was tuned, to the same bits.
  * @throws LowrankError `unsupported` where no weight can be trained, `interrupted` with the work saved
  */
@@ -257,7 +257,7 @@ async function approximate(
     target,
     own,
     factors,
-    startPassages(calibration, options.session),
+    startCaches(calibration, options.session),
     options.seed,
     options,
   );

@@ -1,8 +1,8 @@
 // What the network's answers mean, and what another network loses of them: on which images, by labels, by the answers kept, or by a score
 // of the user's own.
 
+import { type Activations, run, startCache } from "../analyze/activation-cache.ts";
 import { freeInputs } from "../analyze/input.ts";
-import { type Activations, run, startPassage } from "../analyze/passage.ts";
 import { type Answers, samplesOf } from "../answers/head.ts";
 import { contentOf, kindOf, outputNames, valueNames } from "../answers/kinds.ts";
 import type { Recognised } from "../answers/recognise.ts";
@@ -48,7 +48,7 @@ export async function telling(
       content.set(indices[i]!, contentOf(answers, sample));
     }
   };
-  await run(startPassage(calibration, settings.session), prepared.model, names, visit, settings.control);
+  await run(startCache(calibration, settings.session), prepared.model, names, visit, settings.control);
   const most = Array.from(fitted).sort((a, b) => (content.get(b) ?? 0) - (content.get(a) ?? 0));
   const order = new Set<number>();
   for (const [i, index] of fitted.entries()) order.add(most[i]!).add(index);

@@ -16,7 +16,7 @@ import { stagesFinder } from "../report/html-stages.ts";
 import type { Candidate } from "../search/candidates.ts";
 import { type Plan, plainRank } from "../search/plan.ts";
 import type { ScoredLayer } from "../search/score.ts";
-import type { Outcome, Work } from "./carry-out.ts";
+import type { Outcome, Work } from "./apply-plan.ts";
 import type { Images } from "./images.ts";
 import type { Prepared } from "./prepare.ts";
 import type { Searched } from "./search.ts";
@@ -28,13 +28,13 @@ export async function detailsOf(
   searched: Searched | null,
 ): Promise<CompressDetails> {
   const find = stagesFinder(prepared.model, written.model, runShapes(prepared.inputs), samplesOf(prepared.inputs));
-  const harms = searched !== null && images.calibration !== null;
+  const sensitivities = searched !== null && images.calibration !== null;
   const layers = scored.map((one): LayerDetails => {
     const { name } = one.layer;
     return {
       name,
       ms: searched?.pool.times?.layers.get(one.layer) ?? null,
-      candidates: one.candidates.map((each) => candidateDetails(each, one, plan, searched, harms)),
+      candidates: one.candidates.map((each) => candidateDetails(each, one, plan, searched, sensitivities)),
       stages: plan.has(name) ? find(one.layer) : null,
     };
   });
@@ -47,14 +47,14 @@ function candidateDetails(
   { layer }: ScoredLayer,
   plan: Plan,
   searched: Searched | null,
-  harms: boolean,
+  sensitivities: boolean,
 ): CandidateDetails {
   const { method, rank, ...costs } = candidate;
   const choice = plan.get(layer.name);
-  const harm = harms ? searched?.pool.harmOf(candidate) : undefined;
+  const sensitivity = sensitivities ? searched?.pool.sensitivityOf(candidate) : undefined;
   return {
     ...{ method, rank: plainRank(rank), ...costs },
-    harm: harm ?? null,
+    sensitivity: sensitivity ?? null,
     ms: searched?.pool.times?.candidates.get(candidate) ?? null,
     chosen: choice?.method === method && isSame(choice.rank, rank),
   };

@@ -1,4 +1,4 @@
-// Which image serves which end: fitting (statistics, harms, refits), tuning, the choice of a plan that keeps a promised drop, and the
+// Which image serves which end: fitting (statistics, sensitivities, refits), tuning, the choice of a plan that keeps a promised drop, and the
 // measurement of what came out, on images that had no part in any of these.
 
 import { type Calibration, calibrationOf } from "../analyze/calibration.ts";

@@ -1,4 +1,4 @@
-// The search for the plan that keeps the goals: harms and times of candidates, and the promise put to whole networks.
+// The search for the plan that keeps the goals: sensitivities and times of candidates, and the promise put to whole networks.
 
 import { digestArrays } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
@@ -8,21 +8,21 @@ import { compareLatency } from "../measure/latency.ts";
 import { digest, type Memo, prefixed } from "../memo.ts";
 import { digestModel } from "../onnx/digest.ts";
 import type { Candidate } from "../search/candidates.ts";
-import { measureHarms } from "../search/harm.ts";
 import { type Expected, formatPlan, type Pool, present } from "../search/plan.ts";
 import { type Drop, type Found, findPlan, type Search } from "../search/promise.ts";
+import { measureSensitivities } from "../search/sensitivity.ts";
 import { promising, type Times, timeCandidates } from "../search/times.ts";
 import { cautiousDropOf, compareAnswers, dropOf, dropOfAnswers, measuredDrop } from "./answers.ts";
 import {
+  applyPlan,
   bareNetwork,
   build,
-  carryOut,
   measureLatency,
   type Outcome,
   timePlan,
   timingOf,
   type Work,
-} from "./carry-out.ts";
+} from "./apply-plan.ts";
 
 export interface Searched extends Found {
   readonly pool: Pool;
@@ -31,7 +31,7 @@ export interface Searched extends Found {
   readonly outcome: Outcome;
 }
 
-/** Of all that harms and times depend on: the goals are not among it, so that another goal finds them again. */
+/** Of all that sensitivities and times depend on: the goals are not among it, so that another goal finds them again. */
 async function fingerprintOf({ prepared, images, answers, settings }: Work): Promise<string> {
   const { methods, metric, confusable, seed, use, session, preprocess, work, minutes } = settings;
   const names = methods.map(({ name }) => name);
@@ -47,7 +47,7 @@ async function fingerprintOf({ prepared, images, answers, settings }: Work): Pro
   ]);
 }
 
-/** Images that a network is judged by at least; from there on it is left as soon as the drop is clearly on one side of the promise. */
+/** Images that a network is checked by at least; from there on it is left as soon as the drop is clearly on one side of the promise. */
 const LEAST_JUDGED = 512;
 
 /** With fine-tuning, a drop of so many times what is promised is taken to be made good by it. */
@@ -96,16 +96,16 @@ async function findIn(work: Work, { pool, wholeMs, startMs }: Awaited<ReturnType
   const enough = (versus: () => VersusFirst, n: number) => n >= LEAST_JUDGED && isClear(dropOfAnswers(versus()), limit);
   // A score of the user's own is code, of which no key can tell whether it has changed: what it said is not kept.
   const kept: Memo = settings.score === null ? settings.memo : (_, compute) => compute();
-  const judge: Search["judge"] = ({ plan, ms }) =>
-    kept(JSON.stringify(["judge", limit, formatPlan(plan)]), async () => {
+  const checkDrop: Search["checkDrop"] = ({ plan, ms }) =>
+    kept(JSON.stringify(["checkDrop", limit, formatPlan(plan)]), async () => {
       const { model } = await build(quietly(work), plan);
       const mixed = shuffle(random(settings.seed), images.choice!.slice());
       const compared = await compareAnswers(quietly(work), model, mixed, enough);
       const drop = measuredDrop(cautiousDropOf(compared), answers, compared.evaluation.n);
       return { drop, speedup: told(ms), slower: false };
     });
-  const prove: Search["prove"] = async (expected) => {
-    const outcome = await carryOut(work, expected.plan);
+  const checkGoals: Search["checkGoals"] = async (expected) => {
+    const outcome = await applyPlan(work, expected.plan);
     proven = [...proven.slice(-1), { expected, outcome }];
     const { compared, latency } = outcome.measured;
     const drop = compared === null ? null : dropOf(compared);
@@ -114,11 +114,11 @@ async function findIn(work: Work, { pool, wholeMs, startMs }: Awaited<ReturnType
   };
   const timed: Search["timed"] = ({ plan }) => timePlan(work, plan);
   const found = await findPlan(
-    { pool, goals, wholeMs, judge, prove, timed, allowance, ...(startMs !== null && { startMs }) },
+    { pool, goals, wholeMs, checkDrop, checkGoals, timed, allowance, ...(startMs !== null && { startMs }) },
     settings.control,
   );
   const known = proven.find(({ expected }) => expected === found.expected)?.outcome;
-  return { ...found, pool, wholeMs, outcome: known ?? (await carryOut(work, found.expected.plan)) };
+  return { ...found, pool, wholeMs, outcome: known ?? (await applyPlan(work, found.expected.plan)) };
 }
 
 /** Phases of single networks would bury the search's own. */
@@ -146,14 +146,22 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   const measured =
     calibration === null
       ? null
-      : await memo('["harms"]', async () => {
-          const harms = await measureHarms(model, scored, isWanted, calibration, answers!, session, control);
-          return candidates.map((candidate) => harms.get(candidate)!);
+      : await memo('["sensitivities"]', async () => {
+          const sensitivities = await measureSensitivities(
+            model,
+            scored,
+            isWanted,
+            calibration,
+            answers!,
+            session,
+            control,
+          );
+          return candidates.map((candidate) => sensitivities.get(candidate)!);
         });
-  const harms = new Map(candidates.map((candidate, i) => [candidate, measured?.[i] ?? candidate.error ** 2]));
+  const sensitivities = new Map(candidates.map((candidate, i) => [candidate, measured?.[i] ?? candidate.error ** 2]));
   const open = scored.map((one) => ({ ...one, candidates: one.candidates.filter(isWanted) }));
-  const harmOf = (candidate: Candidate) => harms.get(candidate)!;
-  if (!timed) return { pool: { scored: open, costs, harmOf, times: null }, wholeMs: null, startMs: null };
+  const sensitivityOf = (candidate: Candidate) => sensitivities.get(candidate)!;
+  if (!timed) return { pool: { scored: open, costs, sensitivityOf, times: null }, wholeMs: null, startMs: null };
   const timing = timingOf(prepared, settings);
   const zeros = goals.macs === undefined && goals.params === undefined;
   // What the runtime does not do by itself may make it faster before any layer is replaced.
@@ -170,5 +178,5 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros }, control);
   const after = await whole("after");
   const [wholeMs = 0, startMs = wholeMs] = before.map((ms, i) => Math.min(ms, after[i]!));
-  return { pool: { scored: open, costs, harmOf, times }, wholeMs, startMs };
+  return { pool: { scored: open, costs, sensitivityOf, times }, wholeMs, startMs };
 }

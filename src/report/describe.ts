@@ -130,11 +130,11 @@ function describePromise({ search, goals, drop }: Run): PromiseReport {
   };
 }
 
-function describeTrial({ expected, judged, kept, proof }: Trial): TrialReport {
-  const { harm, macs, params } = expected;
-  const { drop, speedup } = judged;
+function describeTrial({ expected, checked, kept, proof }: Trial): TrialReport {
+  const { sensitivity, macs, params } = expected;
+  const { drop, speedup } = checked;
   const lost = { drop: drop?.points ?? null, drop_ci95: drop?.ci95 ?? null };
-  return { harm, macs, params, ...lost, speedup, kept, proof };
+  return { sensitivity, harm: sensitivity, macs, params, ...lost, speedup, kept, proof };
 }
 
 function describeTuning({ loss, epochs, train, validation, joint }: Tuned): FinetuningReport {

@@ -51,7 +51,7 @@ export function duration(seconds: number): string {
 /** Phases that took less than this share of the whole are not worth a word. */
 const LEAST_SHARE = 0.02;
 
-/** "4 min 12 s: factoring 61 s, harms 95 s": the phases that took a fiftieth of the time at least, in their order. */
+/** "4 min 12 s: factoring 61 s, sensitivities 95 s": the phases that took a fiftieth of the time at least, in their order. */
 export function timeSpent(total: number, phases: Readonly<Record<string, number>>): string {
   const worth = Object.entries(phases).filter(([, seconds]) => seconds >= LEAST_SHARE * total && seconds >= 0.05);
   const parts = worth.map(([phase, seconds]) => `${printable(phase)} ${duration(seconds)}`);

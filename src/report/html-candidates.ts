@@ -1,4 +1,4 @@
-// The candidates of a layer as a chart: error, harm and time against MACs, a colour for each method, the chosen one marked.
+// The candidates of a layer as a chart: error, sensitivity and time against MACs, a colour for each method, the chosen one marked.
 
 import { type Chart, type ChartPanel, type ChartPoint, type ChartSeries, drawChart } from "./charts.ts";
 import { digits } from "./format.ts";
@@ -14,9 +14,9 @@ const STYLES: Readonly<Record<string, number>> = {
 /** Points of a method that are drawn at most. */
 const MOST_POINTS = 24;
 
-/** Errors and harms below these are drawn as these. */
+/** Errors and sensitivities below these are drawn as these. */
 const LEAST_ERROR = 1e-4;
-const LEAST_HARM = 1e-7;
+const LEAST_SENSITIVITY = 1e-7;
 
 /**
  * @param macs of the layer as it was
@@ -50,8 +50,11 @@ export async function candidatesSvg(
       y: { name: "", log: true, format: short },
     },
     {
-      title: "harm to the network's answers",
-      series: series(({ harm }) => (harm === null ? null : Math.max(harm, LEAST_HARM)), true),
+      title: "sensitivity to the network's answers",
+      series: series(
+        ({ sensitivity }) => (sensitivity === null ? null : Math.max(sensitivity, LEAST_SENSITIVITY)),
+        true,
+      ),
       y: { name: "", log: true, format: short },
     },
     {

@@ -28,7 +28,7 @@ export interface CandidateDetails {
   /** Relative error of the layer's output under the metric, 0..1. */
   readonly error: number;
   /** How far the network's answers move, as the search took it; null where it was not measured. */
-  readonly harm: number | null;
+  readonly sensitivity: number | null;
   /** Milliseconds for one batch; null where it was not timed. */
   readonly ms: number | null;
   readonly chosen: boolean;

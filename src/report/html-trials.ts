@@ -40,7 +40,7 @@ export async function trialsFigure(report: CompressReport): Promise<PageFigure |
             ...series("original", STYLES.original, [{ x: latency.before_ms, y: 0 }]),
             ...series("tried, lost too much", STYLES.missed, among(false)),
             ...series("tried, good enough", STYLES.kept, among(true)),
-            ...series("measured to prove it, refused", STYLES.proof, refused(shown).map(point)),
+            ...series("refused on held-out images", STYLES.proof, refused(shown).map(point)),
             ...series("result", CHOSEN_STYLE, [result]),
           ],
         },
@@ -66,7 +66,7 @@ function caption(trials: readonly TrialReport[], shown: number): string {
   const beyond = trials.length - shown;
   const more = beyond === 0 ? "" : ` ${plural(beyond, "network")} lost more than the chart shows.`;
   const first = trials.some(({ proof }) => !proof)
-    ? "Networks on the way were measured on the images of the choice, and their times foretold from their layers'; " +
+    ? "Networks on the way were measured on the images of the choice, and their times predicted from their layers'; " +
       "the result was measured on images kept apart, and timed."
     : "Each was built, measured and timed.";
   return `${plural(trials.length, "network")} built and measured. Lower and further left is better; strokes are 95% intervals. ${first}${more}`;

@@ -90,7 +90,9 @@ export interface HeadReport {
 
 /** A plan that was measured on the way. */
 export interface TrialReport {
-  /** Summed harms of its layers. */
+  /** Summed sensitivities of its layers. */
+  readonly sensitivity: number;
+  /** The same by its older name. */
   readonly harm: number;
   /** Of the whole network for one image. */
   readonly macs: number;
@@ -98,7 +100,7 @@ export interface TrialReport {
   /** Points lost; where `proof` is false as counted for the choice, which may be more than `drop_ci95` is about. Null where nothing was measured. */
   readonly drop: number | null;
   readonly drop_ci95: readonly [number, number] | null;
-  /** As foretold from its layers' times where `proof` is false, else measured. */
+  /** As predicted from its layers' times where `proof` is false, else measured. */
   readonly speedup: number;
   readonly kept: boolean;
   /** Whether it was measured on images that had no part in the choice. */
@@ -132,7 +134,7 @@ export interface CompressReport {
   readonly agreement_ci95: readonly [number, number] | null;
   /** ||y~ - y|| / ||y|| over all outputs; null without images. */
   readonly output_error: number | null;
-  /** Null where a plan was carried out that was given. */
+  /** Null where a plan was applied that was given. */
   readonly promise: PromiseReport | null;
   /** Images fitted to, images that the plan was chosen by, images measured on, images that could not be read. */
   readonly images: {

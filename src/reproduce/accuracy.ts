@@ -1,7 +1,7 @@
 // Accuracy of a changed network against the original's, image by image: top-1 by labels, or without labels how often the two
 // answer alike. The original is run once, and of a changed network only what follows the change.
 
-import { type Passage, run, startPassage } from "../analyze/passage.ts";
+import { type ActivationCache, run, startCache } from "../analyze/activation-cache.ts";
 import { scoreRows } from "../answers/class-scores.ts";
 import { rowKl } from "../answers/kl.ts";
 import { LowrankError } from "../errors.ts";
@@ -39,7 +39,7 @@ export interface Baseline {
 export async function measureBaseline(subject: Subject, control: Control): Promise<Baseline> {
   const { model, measured, session, images } = subject;
   const { labels } = images.dataset;
-  const { answers, scores, indices } = await answersOf(startPassage(measured, session), model, control);
+  const { answers, scores, indices } = await answersOf(startCache(measured, session), model, control);
   const wanted = labels === null ? answers : indices.map((index) => labels[index]!);
   const classes = scores[0]?.length ?? 0;
   const wrong = wanted.find((label) => label < 0 || label >= classes);
@@ -53,17 +53,17 @@ export async function measureBaseline(subject: Subject, control: Control): Promi
 }
 
 /**
- * @param passage of the images that are measured on, through what `model` has in common with the original
+ * @param cache of the images that are measured on, through what `model` has in common with the original
  * @throws LowrankError `bad-data` where images can no longer be read that the original was run on
  */
 export async function measureAccuracy(
-  passage: Passage,
+  cache: ActivationCache,
   baseline: Baseline,
   model: Model,
   control: Control,
 ): Promise<Accuracy> {
   const { n, wanted, answers: before } = baseline;
-  const { answers: after, scores } = await answersOf(passage, model, control);
+  const { answers: after, scores } = await answersOf(cache, model, control);
   if (after.length !== n) {
     throw new LowrankError("bad-data", `${after.length} images could be read, of the original ${n}: begin anew`);
   }
@@ -81,13 +81,13 @@ export async function measureAccuracy(
 }
 
 /** The top answer to each image, and the scores. */
-async function answersOf(passage: Passage, model: Model, control: Control) {
+async function answersOf(cache: ActivationCache, model: Model, control: Control) {
   const output = model.graph.outputs[0]!.name;
   const answers: number[] = [];
   const rows: Float32Array[] = [];
   const indices: number[] = [];
   await run(
-    passage,
+    cache,
     model,
     [output],
     (found, images) => {

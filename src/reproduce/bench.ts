@@ -1,10 +1,10 @@
 // What every measurement works with: the subject, the original's accuracy, what has been measured before, and for the layer at
 // hand its metrics and its weight taken apart.
 
+import { type ActivationCache, advance, startCache } from "../analyze/activation-cache.ts";
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { weightMatrix } from "../analyze/layers.ts";
-import { advance, type Passage, startPassage } from "../analyze/passage.ts";
 import type { Decomposition, Method, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
 import type { Linalg } from "../linalg/products.ts";
@@ -12,7 +12,7 @@ import { seedFor } from "../linalg/random.ts";
 import type { Memo } from "../memo.ts";
 import type { Metric, MetricName } from "../metric/metric.ts";
 import type { Control } from "../progress.ts";
-import type { Passages } from "../rewrite/refit.ts";
+import type { ActivationCaches } from "../rewrite/refit.ts";
 import type { Baseline } from "./accuracy.ts";
 import type { Effort } from "./experiments.ts";
 import { once } from "./lazy.ts";
@@ -38,9 +38,9 @@ export interface LayerBench {
   /** @throws LowrankError `unsupported` where the layer cannot have the metric */
   metric(name: MetricName): Promise<Metric>;
   /** The images just before the layer, where it is still the original network. */
-  passages(): Promise<Passages>;
+  caches(): Promise<ActivationCaches>;
   /** The same of the images that are measured on. */
-  measured(): Promise<Passage>;
+  measured(): Promise<ActivationCache>;
 }
 
 export function openLayer({ la, subject, control }: Bench, layer: Layer, methods: readonly Method[]): LayerBench {
@@ -49,7 +49,7 @@ export function openLayer({ la, subject, control }: Bench, layer: Layer, methods
   const metrics = metricsOf(la, subject, layer, patches, control);
   const apart = new Map<string, Promise<Decomposition>>();
   const upTo = (images: Calibration) =>
-    once(() => advance(startPassage(images, session), model, layer.node, [], () => {}, control));
+    once(() => advance(startCache(images, session), model, layer.node, [], () => {}, control));
   const fitted = upTo(subject.calibration);
   return {
     layer,
@@ -64,7 +64,7 @@ export function openLayer({ la, subject, control }: Bench, layer: Layer, methods
       if (!apart.has(key)) apart.set(key, make());
       return apart.get(key)!;
     },
-    async passages() {
+    async caches() {
       const here = await fitted();
       return { target: here, current: here };
     },

@@ -1,11 +1,11 @@
 // The cascade (paper, section 3.5): the first layers of the network approximated one after the other, all at least so many times
 // cheaper, with what is above tuned after each; and the same with refits alone.
 
+import { startCache } from "../analyze/activation-cache.ts";
 import { samplesOf } from "../analyze/batch.ts";
 import { countCosts } from "../analyze/costs.ts";
 import { feedShapes } from "../analyze/input.ts";
 import { findLayers, type Layer, weightMatrix } from "../analyze/layers.ts";
-import { startPassage } from "../analyze/passage.ts";
 import { classScores } from "../answers/class-scores.ts";
 import type { Decomposition, Factors } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
@@ -23,7 +23,7 @@ import type { MetricName } from "../metric/metric.ts";
 import { approximateLayer } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
 import { applyForm } from "../rewrite/lower.ts";
-import { startPassages } from "../rewrite/refit.ts";
+import { startCaches } from "../rewrite/refit.ts";
 import type { ScoredLayer } from "../search/score.ts";
 import { type Accuracy, measureAccuracy } from "./accuracy.ts";
 import type { Bench } from "./bench.ts";
@@ -96,11 +96,11 @@ export function measureRefits(
   const { model, calibration, session, seed } = subject;
   return memo(JSON.stringify(["refits", target, links]), async () => {
     const stages: Stage[] = [];
-    let [current, passages] = [model, startPassages(calibration, session)];
+    let [current, caches] = [model, startCaches(calibration, session)];
     for (const [index, link] of links.entries()) {
       const layer = layerOf(subject.layers, link);
-      const done = await approximateLayer(la, current, model, layer, await factors(link), passages, seed, control);
-      [current, passages] = [done.model, done.passages!];
+      const done = await approximateLayer(la, current, model, layer, await factors(link), caches, seed, control);
+      [current, caches] = [done.model, done.caches!];
       stages.push(
         await stageOf(bench, current, { target, links: links.slice(0, index + 1), tuning: false, epochs: 0 }),
       );
@@ -169,7 +169,7 @@ async function stageOf(
   const speeds: StageSpeed[] = [];
   for (const running of runnings) speeds.push(await speedOf(bench, model, layers, stage.links, running));
   const { macs, params } = countCosts(finished, inferShapes(finished, shapeFor(subject, 1)), samplesOf(subject.inputs));
-  const accuracy = await measureAccuracy(startPassage(subject.measured, subject.session), baseline, model, control);
+  const accuracy = await measureAccuracy(startCache(subject.measured, subject.session), baseline, model, control);
   const fewer = (of: readonly Layer[]) => fewerParameters(of, stage.links);
   const [convolutions, dense] = [
     fewer(layers.filter(isConvolution)),

@@ -39,7 +39,7 @@ export interface TunedPoint {
 
 export function measurePoint(
   bench: Bench,
-  { layer, passages, measured }: LayerBench,
+  { layer, caches, measured }: LayerBench,
   setting: Setting,
   metric: MetricName,
   apart: () => Promise<Decomposition>,
@@ -50,7 +50,7 @@ export function measurePoint(
     const decomposition = await apart();
     const factors = await decomposition.cut(setting.rank);
     const bare = replaceLayer(model, layer, factors, layer.bias === null ? null : biasVector(layer)).model;
-    const refitted = await approximateLayer(la, model, model, layer, factors, await passages(), seed, control);
+    const refitted = await approximateLayer(la, model, model, layer, factors, await caches(), seed, control);
     const error = await decomposition.error(setting.rank);
     const accuracy = async (changed: Model) => measureAccuracy(await measured(), baseline, changed, control);
     const [plain, refit] = [await accuracy(bare), await accuracy(refitted.model)];

@@ -1,4 +1,4 @@
-// One layer of a plan carried out: its factors take its place, and where there are images the last of them is solved again.
+// One layer of a plan applied: its factors take its place, and where there are images the last of them is solved again.
 
 import { biasVector, type Layer } from "../analyze/layers.ts";
 import type { Importance } from "../analyze/patches.ts";
@@ -6,7 +6,7 @@ import type { Factors } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import type { Control } from "../progress.ts";
-import { type Passages, refit } from "./refit.ts";
+import { type ActivationCaches, refit } from "./refit.ts";
 import { replaceLayer } from "./replace-layer.ts";
 
 /** What came of the refit. */
@@ -17,19 +17,19 @@ export interface Refit {
   readonly solved: boolean;
 }
 
-/** A layer carried out. */
+/** A layer applied. */
 export interface Approximated {
   readonly model: Model;
   /** Null where there was none. */
   readonly refit: Refit | null;
-  readonly passages: Passages | null;
+  readonly caches: ActivationCaches | null;
 }
 
 /**
  * @param current the network as compressed so far; `layer` is one of its layers
  * @param reference the network whose outputs of that layer the refit aims at
  * @param importance where errors of the layer's output matter: the refit minds them there the most
- * @param passages through `reference` and `current`; null: no refit
+ * @param caches through `reference` and `current`; null: no refit
  */
 export async function approximateLayer(
   la: Linalg,
@@ -37,14 +37,14 @@ export async function approximateLayer(
   reference: Model,
   layer: Layer,
   factors: Factors,
-  passages: Passages | null,
+  caches: ActivationCaches | null,
   seed: number,
   control: Control,
   importance: Importance | null = null,
 ): Promise<Approximated> {
-  const biased = layer.bias !== null || passages !== null;
+  const biased = layer.bias !== null || caches !== null;
   const replaced = replaceLayer(current, layer, factors, biased ? biasVector(layer) : null);
-  if (passages === null) return { model: replaced.model, refit: null, passages };
-  const { after, lambda, ...done } = await refit(la, reference, layer, replaced, passages, seed, control, importance);
-  return { model: done.model, refit: { after, solved: lambda !== null }, passages: done.passages };
+  if (caches === null) return { model: replaced.model, refit: null, caches };
+  const { after, lambda, ...done } = await refit(la, reference, layer, replaced, caches, seed, control, importance);
+  return { model: done.model, refit: { after, solved: lambda !== null }, caches: done.caches };
 }

@@ -5,10 +5,10 @@
 // and lambda is the one that does best on a fifth of the images set aside; X0 stays where none does better. Where the last stage
 // has groups, each is a problem of its own: X is block-diagonal.
 
+import { type ActivationCache, advance, makerOf, run, startCache, type Visit } from "../analyze/activation-cache.ts";
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { addMoments, addPairs, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
-import { advance, makerOf, type Passage, run, startPassage, type Visit } from "../analyze/passage.ts";
 import {
   type Importance,
   patchSize,
@@ -33,14 +33,14 @@ const LAMBDAS = [Number.POSITIVE_INFINITY, 1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
 const VALIDATION_EVERY = 5;
 
 /** Where the calibration images are in the original network and in the one as compressed so far. */
-export interface Passages {
-  readonly target: Passage;
-  readonly current: Passage;
+export interface ActivationCaches {
+  readonly target: ActivationCache;
+  readonly current: ActivationCache;
 }
 
 /** Both at the networks' input. */
-export function startPassages(calibration: Calibration, session: SessionOptions): Passages {
-  const start = startPassage(calibration, session);
+export function startCaches(calibration: Calibration, session: SessionOptions): ActivationCaches {
+  const start = startCache(calibration, session);
   return { target: start, current: start };
 }
 
@@ -52,11 +52,11 @@ export interface Refitted {
   /** The ridge that was chosen; null where the old factor stayed. */
   readonly lambda: number | null;
   /** As far as the images have come. */
-  readonly passages: Passages;
+  readonly caches: ActivationCaches;
 }
 
 /**
- * Solves the last stage of `replaced` again. `original` is the model before any layer was replaced; the passages are through it and
+ * Solves the last stage of `replaced` again. `original` is the model before any layer was replaced; the caches are through it and
  * through `replaced.model`, neither past this layer.
  */
 export async function refit(
@@ -64,13 +64,13 @@ export async function refit(
   original: Model,
   layer: Layer,
   replaced: Replaced,
-  through: Passages,
+  through: ActivationCaches,
   seed: number,
   control: Control,
   importance: Importance | null = null,
 ): Promise<Refitted> {
   const gathering = { seed, control, importance };
-  const { train, validation, passages } = await gather(la, original, layer, replaced, through, gathering);
+  const { train, validation, caches } = await gather(la, original, layer, replaced, through, gathering);
   const start = startingPoint(replaced, layer);
   const centred = replaced.bias !== null;
   const before = await errorOf(la, validation, start);
@@ -84,7 +84,7 @@ export async function refit(
     before: Math.sqrt(before) / scale,
     after: Math.sqrt(best.error) / scale,
     lambda: best.lambda,
-    passages,
+    caches,
   };
   if (best.lambda === null) return { model: replaced.model, ...report };
   const both = train.map((sums, g) => addMoments(sums, validation[g]!));
@@ -114,7 +114,7 @@ function startingPoint({ model, group, weight, bias, reader }: Replaced, layer: 
 }
 
 /**
- * The sums of features and targets of each group, and the passages moved on: through the original past the layer, and through the
+ * The sums of features and targets of each group, and the caches moved on: through the original past the layer, and through the
  * network so far up to the last stage, whose weight is about to change.
  */
 async function gather(
@@ -122,9 +122,9 @@ async function gather(
   original: Model,
   layer: Layer,
   replaced: Replaced,
-  { target, current }: Passages,
+  { target, current }: ActivationCaches,
   { seed, control, importance }: { seed: number; control: Control; importance: Importance | null },
-): Promise<{ train: readonly PairMoments[]; validation: readonly PairMoments[]; passages: Passages }> {
+): Promise<{ train: readonly PairMoments[]; validation: readonly PairMoments[]; caches: ActivationCaches }> {
   const { F } = layer.shape;
   const { group } = replaced;
   const size = patchSize(replaced.reader);
@@ -146,7 +146,7 @@ async function gather(
   };
   const { nodes } = original.graph;
   const next = nodes[nodes.indexOf(makerOf(original, layer.output)) + 1];
-  const pass = (): Promise<Passage> =>
+  const pass = (): Promise<ActivationCache> =>
     next === undefined
       ? run(target, original, [layer.output], readTargets, control).then(() => target)
       : advance(target, original, next, [layer.output], readTargets, control);
@@ -163,7 +163,7 @@ async function gather(
   };
   const last = lastStage(replaced);
   const far = await advance(current, replaced.model, last, [replaced.features], addFeatures, control);
-  return { train, validation, passages: { target: moved, current: far } };
+  return { train, validation, caches: { target: moved, current: far } };
 }
 
 function lastStage({ model, weight }: Replaced): Node {

@@ -1,9 +1,9 @@
-// Chooses one option for each item at the least total harm within a budget: Lagrangian relaxation (every item takes the
-// option with the least harm + lambda * cost; the smallest lambda that meets the budget is found by bisection), then what
+// Chooses one option for each item at the least total sensitivity within a budget: Lagrangian relaxation (every item takes the
+// option with the least sensitivity + lambda * cost; the smallest lambda that meets the budget is found by bisection), then what
 // is left of the budget is spent where it buys the most. Everett 1963; the gap to the optimum is at most one upgrade.
 
 export interface Option {
-  readonly harm: number;
+  readonly sensitivity: number;
   /** One cost for each budget. */
   readonly costs: readonly number[];
 }
@@ -11,7 +11,7 @@ export interface Option {
 export interface Chosen {
   /** Index of the option taken, by item. */
   readonly picks: readonly number[];
-  readonly harm: number;
+  readonly sensitivity: number;
   readonly costs: readonly number[];
 }
 
@@ -36,7 +36,7 @@ export function choose(items: Items, budgets: readonly number[]): Chosen | null 
     const found = bisect(items, budgets, price);
     if (found === null) continue;
     const filled = spendRest(items, budgets, found);
-    if (best === null || filled.harm < best.harm) best = filled;
+    if (best === null || filled.sensitivity < best.sensitivity) best = filled;
   }
   return best;
 }
@@ -78,7 +78,7 @@ function cheapest(item: readonly Option[], lambda: number, price: (option: Optio
   let best = 0;
   let lowest = Number.POSITIVE_INFINITY;
   item.forEach((option, index) => {
-    const value = option.harm + lambda * price(option);
+    const value = option.sensitivity + lambda * price(option);
     if (value < lowest) [best, lowest] = [index, value];
   });
   return best;
@@ -87,7 +87,7 @@ function cheapest(item: readonly Option[], lambda: number, price: (option: Optio
 function total(items: Items, picks: readonly number[], count: number): Chosen {
   const taken = items.map((item, i) => item[picks[i]!]!);
   const costs = Array.from({ length: count }, (_, b) => taken.reduce((sum, option) => sum + option.costs[b]!, 0));
-  return { picks, harm: taken.reduce((sum, option) => sum + option.harm, 0), costs };
+  return { picks, sensitivity: taken.reduce((sum, option) => sum + option.sensitivity, 0), costs };
 }
 
 function fits({ costs }: Chosen, budgets: readonly number[]): boolean {
@@ -101,9 +101,9 @@ function spendRest(items: Items, budgets: readonly number[], start: Chosen): Cho
     let best: Chosen | null = null;
     for (const [i, item] of items.entries()) {
       for (const [index, option] of item.entries()) {
-        if (option.harm >= item[current.picks[i]!]!.harm) continue;
+        if (option.sensitivity >= item[current.picks[i]!]!.sensitivity) continue;
         const next = total(items, current.picks.with(i, index), budgets.length);
-        if (fits(next, budgets) && (best === null || next.harm < best.harm)) best = next;
+        if (fits(next, budgets) && (best === null || next.sensitivity < best.sensitivity)) best = next;
       }
     }
     if (best === null) return current;

@@ -1,4 +1,4 @@
-// What a search does differently when its time is bounded: how much of harms and times fits, and what is guessed where nothing could
+// What a search does differently when its time is bounded: how much of sensitivities and times fits, and what is guessed where nothing could
 // be measured.
 
 import { type Deadline, MARKS, secondsUntil } from "../deadline.ts";
@@ -7,7 +7,7 @@ import type { Candidate } from "./candidates.ts";
 import type { ScoredLayer } from "./score.ts";
 
 /**
- * Multiply-accumulates that fit into the time for harms, by how long some of them take; `most` without a deadline.
+ * Multiply-accumulates that fit into the time for sensitivities, by how long some of them take; `most` without a deadline.
  * @param macs of what `some` runs
  */
 export async function affordableMacs(
@@ -22,28 +22,31 @@ export async function affordableMacs(
   const before = deadline.now();
   await some();
   const seconds = Math.max(1e-3, (deadline.now() - before) / 1000);
-  return Math.min(most, (macs / seconds) * secondsUntil(deadline, MARKS.harms));
+  return Math.min(most, (macs / seconds) * secondsUntil(deadline, MARKS.sensitivities));
 }
 
 /**
- * Harms of layers that there was no time for: their squared error, times what harms of the other layers are to theirs in the geometric
+ * Sensitivities of layers that there was no time for: their squared error, times what sensitivities of the other layers are to theirs in the geometric
  * mean.
  */
-export function guessHarms(
+export function guessSensitivities(
   open: readonly ScoredLayer[],
   wanted: (candidate: Candidate) => boolean,
-  harms: Map<Candidate, number>,
+  sensitivities: Map<Candidate, number>,
   deadline: Deadline | undefined,
 ): void {
-  const known = [...harms].filter(([{ error }, harm]) => error > 0 && harm > 0);
-  const logs = known.map(([{ error }, harm]) => Math.log(harm / error ** 2));
+  const known = [...sensitivities].filter(([{ error }, sensitivity]) => error > 0 && sensitivity > 0);
+  const logs = known.map(([{ error }, sensitivity]) => Math.log(sensitivity / error ** 2));
   const ratio = logs.length === 0 ? 1 : Math.exp(logs.reduce((sum, log) => sum + log, 0) / logs.length);
-  const missed = open.filter(({ candidates }) => candidates.some((each) => wanted(each) && !harms.has(each)));
+  const missed = open.filter(({ candidates }) => candidates.some((each) => wanted(each) && !sensitivities.has(each)));
   for (const { candidates } of missed) {
-    for (const each of candidates) if (wanted(each) && !harms.has(each)) harms.set(each, ratio * each.error ** 2);
+    for (const each of candidates)
+      if (wanted(each) && !sensitivities.has(each)) sensitivities.set(each, ratio * each.error ** 2);
   }
   if (missed.length > 0) {
-    deadline?.onMissed(`harms of ${missed.length} of ${open.length} layers, which were guessed from their errors`);
+    deadline?.onMissed(
+      `sensitivities of ${missed.length} of ${open.length} layers, which were guessed from their errors`,
+    );
   }
 }
 

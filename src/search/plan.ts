@@ -1,4 +1,4 @@
-// The plan: one candidate, or none, a layer. The one of least summed harm within budgets of MACs, parameters and milliseconds is
+// The plan: one candidate, or none, a layer. The one of least summed sensitivity within budgets of MACs, parameters and milliseconds is
 // chosen here; whether it keeps a promise is told by the whole network (promise.ts). Plans are JSON and may be edited by hand.
 
 import type { Costs } from "../analyze/costs.ts";
@@ -29,8 +29,8 @@ export interface Pool {
   readonly scored: readonly ScoredLayer[];
   /** Of the whole original, for one image. */
   readonly costs: Costs;
-  /** What a candidate does to the network's answers; harms of different layers are added up. */
-  readonly harmOf: (candidate: Candidate) => number;
+  /** What a candidate does to the network's answers; sensitivities of different layers are added up. */
+  readonly sensitivityOf: (candidate: Candidate) => number;
   /** Null where no time was measured: then all candidates may be chosen, else those that were faster than their layer. */
   readonly times: Times | null;
 }
@@ -45,14 +45,14 @@ export interface Budgets {
 /** A plan, and what is expected of it. */
 export interface Expected {
   readonly plan: Plan;
-  readonly harm: number;
+  readonly sensitivity: number;
   readonly macs: number;
   readonly params: number;
   /** Of the layers that were timed; 0 where none was. */
   readonly ms: number;
 }
 
-/** A candidate that saves less than this share of its layer's time is not worth the harm. */
+/** A candidate that saves less than this share of its layer's time is not worth the sensitivity. */
 const LEAST_TIME = 0.03;
 
 /** Candidates that may be chosen for a layer. */
@@ -63,7 +63,7 @@ export function admissible({ times }: Pool, { layer, candidates }: ScoredLayer):
   return candidates.filter((each) => (times.candidates.get(each) ?? before) < (1 - LEAST_TIME) * before);
 }
 
-/** The plan of least harm within the budgets; null where none was found. */
+/** The plan of least sensitivity within the budgets; null where none was found. */
 export function choosePlan(pool: Pool, budgets: Budgets): Expected | null {
   const { items, fixed, bounds } = problem(pool, budgets);
   const options = items.map((item) => item.options);
@@ -74,7 +74,7 @@ export function choosePlan(pool: Pool, budgets: Budgets): Expected | null {
     return candidate === undefined ? [] : [[name, { method: candidate.method, rank: candidate.rank }] as const];
   });
   const [macs = 0, params = 0, ms = 0] = chosen.costs.map((cost, b) => cost + fixed[b]!);
-  return { plan: new Map(picked), harm: chosen.harm, macs, params, ms };
+  return { plan: new Map(picked), sensitivity: chosen.sensitivity, macs, params, ms };
 }
 
 /** The least that each cost of the whole network can be, each for itself. */
@@ -91,14 +91,14 @@ export function present({ costs, times }: Pool): Required<Budgets> {
 }
 
 function problem(pool: Pool, budgets: Budgets) {
-  const { scored, harmOf, times } = pool;
+  const { scored, sensitivityOf, times } = pool;
   const open = scored.map((one) => ({ one, candidates: admissible(pool, one) })).filter((x) => x.candidates.length > 0);
   const items = open.map(({ one: { layer }, candidates }) => {
     const time = (candidate: Candidate) => times?.candidates.get(candidate) ?? 0;
     // Option 0 leaves the layer as it is; the others are its candidates in order.
-    const keep: Option = { harm: 0, costs: [layer.macs, layer.params, times?.layers.get(layer) ?? 0] };
+    const keep: Option = { sensitivity: 0, costs: [layer.macs, layer.params, times?.layers.get(layer) ?? 0] };
     const others = candidates.map(
-      (each): Option => ({ harm: harmOf(each), costs: [each.macs, each.params, time(each)] }),
+      (each): Option => ({ sensitivity: sensitivityOf(each), costs: [each.macs, each.params, time(each)] }),
     );
     return { name: layer.name, candidates, options: [keep, ...others] };
   });

@@ -1,4 +1,4 @@
-// From goals to a plan that keeps them, told by the whole network and not by sums over layers. Plans of rising harm form a curve;
+// From goals to a plan that keeps them, told by the whole network and not by sums over layers. Plans of rising sensitivity form a curve;
 // a promised drop is found on it by bisection, with one network built and measured at each step, and proven at the end on images
 // that had no part in the choice. A promised speed is met by moving the budget of milliseconds until the measured speed is there.
 
@@ -29,7 +29,7 @@ export interface Drop {
 export const keeps = (drop: Drop | null, limit: number): boolean => drop !== null && drop.points <= limit;
 
 /** What was measured of a plan's network. */
-export interface Judged {
+export interface Checked {
   /** Null where nothing could be measured: there are no images, or no answers in them. */
   readonly drop: Drop | null;
   /** Times as fast as the original. */
@@ -41,7 +41,7 @@ export interface Judged {
 /** A plan that was tried. */
 export interface Trial {
   readonly expected: Expected;
-  readonly judged: Judged;
+  readonly checked: Checked;
   /** Whether the goals held, as measured on the images of the choice or of the proof. */
   readonly kept: boolean;
   /** Measured on images that had no part in the choice. */
@@ -49,7 +49,7 @@ export interface Trial {
 }
 
 /** Builds a plan's network and measures it. */
-export type Judge = (expected: Expected) => Promise<Judged>;
+export type Check = (expected: Expected) => Promise<Checked>;
 
 export interface Search {
   readonly pool: Pool;
@@ -59,12 +59,12 @@ export interface Search {
   /** Of the network that layers are replaced in, BatchNormalization folded; absent where that takes as long. */
   readonly startMs?: number;
   /** On the images of the choice. */
-  readonly judge: Judge;
+  readonly checkDrop: Check;
   /** On those of the proof; the network that it measures is the result, fine-tuned where that was asked for. */
-  readonly prove: Judge;
+  readonly checkGoals: Check;
   /** Times as fast as the original, measured before the network's factors are refitted, which takes longer than this and changes no time. */
   readonly timed: (expected: Expected) => Promise<number>;
-  /** How many times the promised drop may be lost before what `prove` does beyond `judge`: above 1 with fine-tuning. */
+  /** How many times the promised drop may be lost before what `checkGoals` does beyond `checkDrop`: above 1 with fine-tuning. */
   readonly allowance: number;
 }
 
@@ -81,7 +81,7 @@ const ATTEMPTS = 5;
 /** Share of the original's time by which the next network aims to be faster than it must, for the noise of its measurement. */
 const MARGIN = 0.003;
 
-/** A network that is faster than was asked by more than this share of the original's time could have less harm. */
+/** A network that is faster than was asked by more than this share of the original's time could have less sensitivity. */
 const SPARE = 0.01;
 
 /**
@@ -126,13 +126,13 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (attempt > 0 && outOfTime(control, MARKS.search, attempt)) break;
     const expected = choosePlan(pool, { ...budgetsOf(search), ms });
-    if (expected === null || (best !== null && expected.harm >= best.harm)) break;
+    if (expected === null || (best !== null && expected.sensitivity >= best.sensitivity)) break;
     control.onProgress?.({ phase: "search", done: attempt, total: ATTEMPTS, note: `at ${speed} times the speed` });
-    const judged = await fastEnough(search, expected, speed);
-    fastest = Math.max(fastest, judged.speedup);
-    const kept = judged.speedup >= speed;
-    trials.push({ expected, judged, kept, proof: true });
-    const spare = wholeMs / speed - wholeMs / judged.speedup;
+    const checked = await fastEnough(search, expected, speed);
+    fastest = Math.max(fastest, checked.speedup);
+    const kept = checked.speedup >= speed;
+    trials.push({ expected, checked, kept, proof: true });
+    const spare = wholeMs / speed - wholeMs / checked.speedup;
     if (kept) best = expected;
     if (kept ? spare < SPARE * wholeMs : best !== null) break;
     // What the network took too long, and a little for the noise of the next measurement; or most of what it need not be faster.
@@ -145,9 +145,9 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
 }
 
 /** Proves a network that is fast enough; of one that is not only the speed is known. */
-async function fastEnough({ timed, prove }: Search, expected: Expected, speed: number): Promise<Judged> {
+async function fastEnough({ timed, checkGoals }: Search, expected: Expected, speed: number): Promise<Checked> {
   const speedup = await timed(expected);
-  return speedup < speed ? { drop: null, speedup, slower: false } : prove(expected);
+  return speedup < speed ? { drop: null, speedup, slower: false } : checkGoals(expected);
 }
 
 function refuseSpeed(search: Search, speed: number, measured: number, possible: number): LowrankError {
@@ -166,25 +166,25 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   const curve = curveOf(search);
   if (curve.length === 0 && choosePlan(search.pool, budgetsOf(search)) === null) refuse(search);
   if (curve.length === 0) return nothingWithin(search, maxDrop, trials);
-  const judged = new Map<number, Trial>();
+  const checked = new Map<number, Trial>();
   const limit = search.allowance * maxDrop;
   const at = async (index: number): Promise<boolean> => {
-    const note = bestOf([...judged.values()]);
-    control.onProgress?.({ phase: "search", done: judged.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
+    const note = bestOf([...checked.values()]);
+    control.onProgress?.({ phase: "search", done: checked.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
     const expected = curve[index]!;
-    const result = await search.judge(expected);
-    const trial = { expected, judged: result, kept: keeps(result.drop, limit), proof: false };
-    judged.set(index, trial);
+    const result = await search.checkDrop(expected);
+    const trial = { expected, checked: result, kept: keeps(result.drop, limit), proof: false };
+    checked.set(index, trial);
     trials.push(trial);
     return trial.kept;
   };
-  const stop = () => outOfTime(control, MARKS.search, judged.size);
+  const stop = () => outOfTime(control, MARKS.search, checked.size);
   let best = await bisect(curve.length, startOn(curve, limit), at, stop);
   for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
-    if (attempt > 0 && outOfTime(control, 1, judged.size + attempt)) break;
-    const result = await search.prove(curve[best]!);
+    if (attempt > 0 && outOfTime(control, 1, checked.size + attempt)) break;
+    const result = await search.checkGoals(curve[best]!);
     const kept = keeps(result.drop, maxDrop) && !result.slower;
-    trials.push({ expected: curve[best]!, judged: result, kept, proof: true });
+    trials.push({ expected: curve[best]!, checked: result, kept, proof: true });
     if (kept) return curve[best]!;
     best = saferThan(
       best,
@@ -208,7 +208,7 @@ const plural = (count: number): string => (count === 1 ? "one" : `${count}`);
 function bestOf(trials: readonly Trial[]): string {
   const kept = trials.filter((trial) => trial.kept);
   if (kept.length === 0) return trials.length === 0 ? "the first network" : "none keeps the promise yet";
-  const best = kept.reduce((a, b) => (b.judged.speedup > a.judged.speedup ? b : a)).judged;
+  const best = kept.reduce((a, b) => (b.checked.speedup > a.checked.speedup ? b : a)).checked;
   const lost = best.drop === null ? "" : `, ${best.drop.points.toFixed(2)} points lost`;
   return `best so far ${best.speedup.toFixed(2)} times as fast${lost}`;
 }
@@ -216,11 +216,11 @@ function bestOf(trials: readonly Trial[]): string {
 /** Nothing was found: the network as it is keeps the promise where nothing else is asked for. */
 function nothingWithin(search: Search, maxDrop: number, trials: readonly Trial[]): Expected {
   const { macs, params } = search.goals;
-  if (macs === undefined && params === undefined) return { plan: new Map(), harm: 0, ...present(search.pool) };
+  if (macs === undefined && params === undefined) return { plan: new Map(), sensitivity: 0, ...present(search.pool) };
   if (trials.length === 0) {
     throw new LowrankError("unreachable", "no network could be tried within the time: give more `minutes`");
   }
-  const least = Math.min(...trials.map(({ judged }) => judged.drop?.points ?? Number.POSITIVE_INFINITY));
+  const least = Math.min(...trials.map(({ checked }) => checked.drop?.points ?? Number.POSITIVE_INFINITY));
   const share = [macs && `macs ${macs}`, params && `params ${params}`].filter(Boolean).join(" and ");
   throw new LowrankError(
     "unreachable",
@@ -228,7 +228,7 @@ function nothingWithin(search: Search, maxDrop: number, trials: readonly Trial[]
   );
 }
 
-/** Plans of rising harm and falling cost, from the most harmless that meets the budgets to the cheapest. */
+/** Plans of rising sensitivity and falling cost, from the most harmless that meets the budgets to the cheapest. */
 export function curveOf(search: Search): readonly Expected[] {
   const { pool } = search;
   const budgets = budgetsOf(search);
@@ -241,16 +241,16 @@ export function curveOf(search: Search): readonly Expected[] {
     const limit = from * (to / from) ** (step / STEPS);
     const within = Math.min(budgets[cost as "macs"] ?? Number.POSITIVE_INFINITY, limit * (1 + 1e-12));
     const next = choosePlan(pool, { ...budgets, [cost]: within });
-    if (next !== null && next.plan.size > 0 && next.harm > (curve.at(-1)?.harm ?? -1)) curve.push(next);
+    if (next !== null && next.plan.size > 0 && next.sensitivity > (curve.at(-1)?.sensitivity ?? -1)) curve.push(next);
   }
   return curve;
 }
 
-/** Points lost for one unit of harm, roughly: only where the bisection begins depends on it. */
-const POINTS_PER_HARM = 15;
+/** Points lost for one unit of sensitivity, roughly: only where the bisection begins depends on it. */
+const POINTS_PER_SENSITIVITY = 15;
 
 function startOn(curve: readonly Expected[], points: number): number {
-  const after = curve.findIndex(({ harm }) => harm * POINTS_PER_HARM > points);
+  const after = curve.findIndex(({ sensitivity }) => sensitivity * POINTS_PER_SENSITIVITY > points);
   return after < 0 ? curve.length - 1 : Math.max(0, after - 1);
 }
 
@@ -275,10 +275,10 @@ async function bisect(
   return low;
 }
 
-/** The next plan before `index` that has at most `share` of its harm. */
+/** The next plan before `index` that has at most `share` of its sensitivity. */
 function saferThan(index: number, curve: readonly Expected[], share: number): number {
   let next = index - 1;
-  while (next >= 0 && curve[next]!.harm > share * curve[index]!.harm) next--;
+  while (next >= 0 && curve[next]!.sensitivity > share * curve[index]!.sensitivity) next--;
   return next;
 }
 
@@ -291,15 +291,15 @@ async function both(
   control: Control,
 ): Promise<Expected> {
   const expected = await asFastAs(search, speed, trials, control);
-  const { judged } = trials.findLast((trial) => trial.expected === expected)!;
-  if (keeps(judged.drop, maxDrop)) return expected;
+  const { checked } = trials.findLast((trial) => trial.expected === expected)!;
+  if (keeps(checked.drop, maxDrop)) return expected;
   const plain = { ...search, goals: { ...search.goals, speed: undefined } as Goals };
   const slower = await withinDrop(plain, maxDrop, trials, control).catch(() => null);
-  const had = slower === null ? undefined : trials.findLast((trial) => trial.expected === slower)?.judged;
+  const had = slower === null ? undefined : trials.findLast((trial) => trial.expected === slower)?.checked;
   const other = had === undefined ? "" : `, and within ${maxDrop} points ${had.speedup.toFixed(2)} times the speed`;
   throw new LowrankError(
     "unreachable",
-    `${speed} times the speed and at most ${maxDrop} points lost cannot both be had: at that speed ${judged.drop?.points.toFixed(2) ?? "an unknown number of"} points are lost${other}`,
+    `${speed} times the speed and at most ${maxDrop} points lost cannot both be had: at that speed ${checked.drop?.points.toFixed(2) ?? "an unknown number of"} points are lost${other}`,
   );
 }
 

@@ -15,9 +15,9 @@ import { foldPermutations } from "../rewrite/permutations.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import { sinkConcats } from "../rewrite/sink-concats.ts";
 import type { Candidate } from "./candidates.ts";
-import { correctedBias } from "./harm.ts";
 import { spread } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
+import { correctedBias } from "./sensitivity.ts";
 
 /** Milliseconds for one batch. */
 export interface Times {

@@ -128,7 +128,7 @@ describe("compress", () => {
     expect(Buffer.compare(first!, second!)).toBe(0);
   });
 
-  test("a saved plan, edited by hand, is carried out", async () => {
+  test("a saved plan, edited by hand, is applied", async () => {
     const plan = { version: 1, layers: { conv2: { method: "channel", rank: 5 }, fc1: null } };
     await writeFile(join(folder, "edited.json"), JSON.stringify(plan));
     const report = await json<CompressReport>("compress", "model.onnx", "-o", "edited.onnx", "--plan", "edited.json");

@@ -86,15 +86,15 @@ describe("lines for a log", () => {
     const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
     const { onProgress } = openProgress("compressing");
     for (let done = 0; done < 20; done++) {
-      onProgress({ phase: "harms", done, total: 20, note: `conv${done}` });
+      onProgress({ phase: "sensitivities", done, total: 20, note: `conv${done}` });
       vi.advanceTimersByTime(1000);
     }
     onProgress({ phase: "search", done: 0, total: 3 });
     expect(write.mock.calls.map(([text]) => text)).toEqual([
-      "harms... (conv0)\n",
-      "harms 5/20, 15 s left (conv5)\n",
-      "harms 10/20, 10 s left (conv10)\n",
-      "harms 15/20, 5 s left (conv15)\n",
+      "sensitivities... (conv0)\n",
+      "sensitivities 5/20, 15 s left (conv5)\n",
+      "sensitivities 10/20, 10 s left (conv10)\n",
+      "sensitivities 15/20, 5 s left (conv15)\n",
       "search...\n",
     ]);
   });

@@ -54,7 +54,7 @@ describe("interrupted and taken up again", () => {
     ["in the middle of the first epoch", at("epoch 1 of 3", 16), {}],
     ["in the middle of the second epoch, with sgd", at("epoch 2 of 3", 32), { optimiser: "sgd" as const }],
     ["towards a teacher", at("epoch 3 of 3", 16), { teacher: toyNet({ seed: 9 }) }],
-    ["while the second epoch is judged", at("epoch 2 of 3", 48), {}],
+    ["while the second epoch is checked", at("epoch 2 of 3", 48), {}],
   ])("%s: the bits are those of a run that was left alone", async (_, when, more) => {
     const alone = await run(more);
     const { model, report, steps } = await twice(when, more);

@@ -45,7 +45,9 @@ describe("time", () => {
   });
 
   test("names the phases that took a fiftieth of it", () => {
-    expect(timeSpent(100, { reading: 1, harms: 20, search: 79 })).toBe("100 s: harms 20 s, search 79 s");
+    expect(timeSpent(100, { reading: 1, sensitivities: 20, search: 79 })).toBe(
+      "100 s: sensitivities 20 s, search 79 s",
+    );
     expect(timeSpent(0.001, { reading: 0.001 })).toBe("0.001 s");
   });
 });

@@ -77,7 +77,7 @@ const report: CompressReport = {
   folded: 0,
   notes: ["3 images could not be read, the first: a.png (cut short)"],
   seed: 0,
-  seconds: { reading: 0.2, factoring: 61.3, harms: 95, search: 0.4, latency: 6.04, tuning: 88.9 },
+  seconds: { reading: 0.2, factoring: 61.3, sensitivities: 95, search: 0.4, latency: 6.04, tuning: 88.9 },
   seconds_total: 251.9,
 };
 
@@ -92,7 +92,7 @@ test("compress: what was gained, what it cost, and every layer", () => {
     top-1       76.84% -> 76.64%, drop 0.20 points (95% interval -0.31 to 0.72)
     agreement   the same answer for 98.4% of 64 images (95% interval 91.7% to 99.7%)
     output      relative error 0.0227
-    time        4 min 12 s: factoring 61 s, harms 95 s, latency 6 s, tuning 89 s
+    time        4 min 12 s: factoring 61 s, sensitivities 95 s, latency 6 s, tuning 89 s
 
     layer                      op    FxCxXxY     MACs              method      rank  ms                speed-up
     conv2                      Conv  128x64x5x5  52.4 M -> 15.7 M  spatial       64  1.08 -> 0.323        3.34x
@@ -125,7 +125,7 @@ test("compress: no images, no difference in speed", () => {
     MACs        93.5 M -> 46.6 M (2.01x fewer)
     parameters  3.82 M -> 3.56 M (1.07x fewer)
     file        15.3 MB -> 14.2 MB (1.08x smaller)
-    time        4 min 12 s: factoring 61 s, harms 95 s, latency 6 s, tuning 89 s
+    time        4 min 12 s: factoring 61 s, sensitivities 95 s, latency 6 s, tuning 89 s
     "
   `);
 });

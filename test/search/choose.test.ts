@@ -3,21 +3,21 @@ import { expect, test } from "vitest";
 import { choose, lowestCosts, type Option } from "../../src/search/choose.ts";
 
 const option = fc.record({
-  harm: fc.double({ min: 0, max: 1, noNaN: true }),
+  sensitivity: fc.double({ min: 0, max: 1, noNaN: true }),
   costs: fc.tuple(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 100 })),
 });
 const items = fc.array(fc.array(option, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 5 });
 
-function everyChoice(list: readonly (readonly Option[])[]): { harm: number; costs: number[] }[] {
-  return list.reduce<{ harm: number; costs: number[] }[]>(
+function everyChoice(list: readonly (readonly Option[])[]): { sensitivity: number; costs: number[] }[] {
+  return list.reduce<{ sensitivity: number; costs: number[] }[]>(
     (sofar, item) =>
       sofar.flatMap((each) =>
-        item.map(({ harm, costs }) => ({
-          harm: each.harm + harm,
+        item.map(({ sensitivity, costs }) => ({
+          sensitivity: each.sensitivity + sensitivity,
           costs: each.costs.map((cost, b) => cost + costs[b]!),
         })),
       ),
-    [{ harm: 0, costs: [0, 0] }],
+    [{ sensitivity: 0, costs: [0, 0] }],
   );
 }
 
@@ -33,7 +33,7 @@ test("keeps within one budget whenever that is possible, and says null exactly w
   );
 });
 
-test("is never worse than the optimum by more than the largest single harm", () => {
+test("is never worse than the optimum by more than the largest single sensitivity", () => {
   fc.assert(
     fc.property(items, fc.integer({ min: 1, max: 500 }), (list, budget) => {
       const chosen = choose(list, [budget, Number.POSITIVE_INFINITY]);
@@ -41,24 +41,24 @@ test("is never worse than the optimum by more than the largest single harm", () 
       const best = Math.min(
         ...everyChoice(list)
           .filter(({ costs }) => costs[0]! <= budget)
-          .map(({ harm }) => harm),
+          .map(({ sensitivity }) => sensitivity),
       );
-      const largest = Math.max(...list.flat().map(({ harm }) => harm));
-      expect(chosen.harm).toBeLessThanOrEqual(best + largest + 1e-12);
+      const largest = Math.max(...list.flat().map(({ sensitivity }) => sensitivity));
+      expect(chosen.sensitivity).toBeLessThanOrEqual(best + largest + 1e-12);
     }),
     { seed: 2 },
   );
 });
 
-test("takes the least harm of all where no budget binds", () => {
+test("takes the least sensitivity of all where no budget binds", () => {
   const list: Option[][] = [
     [
-      { harm: 0.3, costs: [1, 1] },
-      { harm: 0, costs: [9, 9] },
+      { sensitivity: 0.3, costs: [1, 1] },
+      { sensitivity: 0, costs: [9, 9] },
     ],
     [
-      { harm: 0.1, costs: [2, 2] },
-      { harm: 0.2, costs: [1, 1] },
+      { sensitivity: 0.1, costs: [2, 2] },
+      { sensitivity: 0.2, costs: [1, 1] },
     ],
   ];
   const chosen = choose(list, [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]);
@@ -67,10 +67,10 @@ test("takes the least harm of all where no budget binds", () => {
 
 test("keeps both budgets when both are given", () => {
   const list: Option[][] = Array.from({ length: 4 }, () => [
-    { harm: 0, costs: [10, 10] },
-    { harm: 0.2, costs: [2, 9] },
-    { harm: 0.2, costs: [9, 2] },
-    { harm: 0.5, costs: [3, 3] },
+    { sensitivity: 0, costs: [10, 10] },
+    { sensitivity: 0.2, costs: [2, 9] },
+    { sensitivity: 0.2, costs: [9, 2] },
+    { sensitivity: 0.5, costs: [3, 3] },
   ]);
   const chosen = choose(list, [25, 25]);
   expect(chosen).not.toBeNull();

@@ -14,11 +14,11 @@ import type { Progress } from "../../src/progress.ts";
 import { float32 } from "../../src/runtime/session.ts";
 import { affordableOf } from "../../src/search/affordable.ts";
 import type { Candidate } from "../../src/search/candidates.ts";
-import { measureHarms } from "../../src/search/harm.ts";
 import { affordableMacs, spread } from "../../src/search/hurry.ts";
 import { paceOf, shareOf } from "../../src/search/pace.ts";
 import { findPlan, type Search } from "../../src/search/promise.ts";
 import { scoreLayers } from "../../src/search/score.ts";
+import { measureSensitivities } from "../../src/search/sensitivity.ts";
 import { timeCandidates } from "../../src/search/times.ts";
 import { normal, smallClassifier } from "../support/nets.ts";
 import { pictures } from "../support/pictures.ts";
@@ -126,7 +126,7 @@ test("the less time, the fewer weights are fitted rank by rank", () => {
   expect(shareOf(clock(6).deadline)).toBeCloseTo(0.01, 12);
 });
 
-test("runs for harms are as many as fit, by how long some of them took", async () => {
+test("runs for sensitivities are as many as fit, by how long some of them took", async () => {
   const { time, deadline } = clock(100);
   const some = async () => {
     time.at += 2;
@@ -137,14 +137,14 @@ test("runs for harms are as many as fit, by how long some of them took", async (
   expect(await affordableMacs(1e9, () => Promise.reject(new Error("run")), 7, {})).toBe(7);
 });
 
-test("harms that there is no time for are guessed from the errors, by what was measured of other layers", async () => {
+test("sensitivities that there is no time for are guessed from the errors, by what was measured of other layers", async () => {
   const scored = await scoreLayers(la, source, layers, calibration, scoring, {});
-  const all = await measureHarms(source, scored, () => true, calibration, classScores(source), {}, {});
+  const all = await measureSensitivities(source, scored, () => true, calibration, classScores(source), {}, {});
   const { time, deadline, missed } = clock(100);
   const onProgress = ({ phase }: Progress) => {
-    if (phase === "harms") time.at += 61;
+    if (phase === "sensitivities") time.at += 61;
   };
-  const some = await measureHarms(
+  const some = await measureSensitivities(
     source,
     scored,
     () => true,
@@ -155,14 +155,16 @@ test("harms that there is no time for are guessed from the errors, by what was m
   );
   const [first, ...others] = scored.filter(({ candidates }) => candidates.length > 0);
   expect([...some.keys()].length).toBe([...all.keys()].length);
-  const ratio = (each: Candidate, harms: typeof all) => harms.get(each)! / each.error ** 2;
-  const mean = (harms: typeof all) =>
-    Math.exp(first!.candidates.reduce((sum, each) => sum + Math.log(ratio(each, harms)), 0) / first!.candidates.length);
+  const ratio = (each: Candidate, sensitivities: typeof all) => sensitivities.get(each)! / each.error ** 2;
+  const mean = (sensitivities: typeof all) =>
+    Math.exp(
+      first!.candidates.reduce((sum, each) => sum + Math.log(ratio(each, sensitivities)), 0) / first!.candidates.length,
+    );
   for (const { candidates } of others) {
     for (const each of candidates) expect(ratio(each, some) / mean(some)).toBeCloseTo(1, 9);
   }
   expect(missed).toEqual([
-    `harms of ${others.length} of ${others.length + 1} layers, which were guessed from their errors`,
+    `sensitivities of ${others.length} of ${others.length + 1} layers, which were guessed from their errors`,
   ]);
 });
 
@@ -192,7 +194,7 @@ test("fewer candidates are timed, the cheapest and the dearest among them, and n
   ).toEqual([{ macs: 5 }, { macs: 1 }]);
 });
 
-/** A layer of ten ranks; harm falls with the rank, and points lost are the harm. */
+/** A layer of ten ranks; sensitivity falls with the rank, and points lost are the sensitivity. */
 function search(over: Partial<Search>): Search {
   const layer = { name: "layer", macs: 100, params: 50, refused: null } as Layer;
   const ranks = Array.from({ length: 9 }, (_, r) => r + 1);
@@ -202,31 +204,40 @@ function search(over: Partial<Search>): Search {
   const pool = {
     scored: [{ layer, candidates, decompositions: new Map(), mean: null, refused: null }],
     costs: { macs: 100, params: 50 },
-    harmOf: ({ rank }: Candidate) => 10 - rank[0]!,
+    sensitivityOf: ({ rank }: Candidate) => 10 - rank[0]!,
     times: null,
   };
-  const judge: Search["judge"] = async ({ harm }) => ({
-    drop: { points: harm, ci95: null },
+  const checkDrop: Search["checkDrop"] = async ({ sensitivity }) => ({
+    drop: { points: sensitivity, ci95: null },
     speedup: 1,
     slower: false,
   });
   const timed: Search["timed"] = async () => 1;
-  return { pool, goals: { maxDrop: 8.5 }, wholeMs: null, judge, prove: judge, timed, allowance: 1, ...over };
+  return {
+    pool,
+    goals: { maxDrop: 8.5 },
+    wholeMs: null,
+    checkDrop,
+    checkGoals: checkDrop,
+    timed,
+    allowance: 1,
+    ...over,
+  };
 }
 
 test("the search takes the best it has when its time is up, and always proves it", async () => {
   const whole = await findPlan(search({}), {});
-  expect(whole.expected.harm).toBe(8);
+  expect(whole.expected.sensitivity).toBe(8);
   const { time, deadline, missed } = clock(100);
-  const { judge } = search({});
-  const slow: Search["judge"] = async (expected) => {
+  const { checkDrop } = search({});
+  const slow: Search["checkDrop"] = async (expected) => {
     time.at += 45;
-    return judge(expected);
+    return checkDrop(expected);
   };
-  const { expected, trials } = await findPlan(search({ judge: slow }), { deadline });
+  const { expected, trials } = await findPlan(search({ checkDrop: slow }), { deadline });
   expect(trials.filter(({ proof }) => !proof)).toHaveLength(2);
   expect(trials.at(-1)).toMatchObject({ proof: true, kept: true, expected });
-  expect(expected.harm).toBeLessThan(8);
+  expect(expected.sensitivity).toBeLessThan(8);
   expect(missed).toEqual(["networks beyond the 2 tried"]);
 });
 

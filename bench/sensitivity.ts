@@ -1,4 +1,4 @@
-// How well harms are read off: the search measures each method's harm at four of its ranks and reads the others off by their error.
+// How well sensitivities are read off: the search measures each method's sensitivity at four of its ranks and reads the others off by their error.
 // Here all promising candidates of the shared CIFAR-10 networks are measured, and what was read off is held against it. Beside it, what
 // is told where runs are too many for that, all methods of a layer being read off together, and what the metric alone would tell: the
 // squared error, times the one factor that fits all candidates of a network best.
@@ -13,8 +13,8 @@ import { median, quantile } from "../src/measure/statistics.ts";
 import { chooseImages } from "../src/pipeline/images.ts";
 import { prepare } from "../src/pipeline/prepare.ts";
 import type { Candidate } from "../src/search/candidates.ts";
-import { type Harms, measureHarms } from "../src/search/harm.ts";
 import { type ScoredLayer, scoreLayers } from "../src/search/score.ts";
+import { measureSensitivities, type Sensitivities } from "../src/search/sensitivity.ts";
 import { promising } from "../src/search/times.ts";
 import { settingsOf } from "../src/settings/settings.ts";
 import type { BenchResult } from "./result.ts";
@@ -26,24 +26,24 @@ const IMAGES = 512;
 /** So many of a method's candidates at once are all measured. */
 const MEASURED = 4;
 
-export async function harmBench(): Promise<BenchResult> {
+export async function sensitivityBench(): Promise<BenchResult> {
   const train = unlabelled(await openDataset(join(cifar10(), "train")));
   const detail = [];
   const [read, told]: [number[], number[]] = [[], []];
   for (const name of NETWORKS) {
-    const { all, ...found } = await compareHarms(name, train);
+    const { all, ...found } = await compareSensitivities(name, train);
     read.push(...all.map(({ readOff }) => readOff));
     told.push(...all.map(({ byError }) => byError));
     detail.push({ network: name, ...found });
   }
   process.stderr.write("\r\x1b[K");
   const [ours, peer] = [median(read), median(told)];
-  const unit = "factor between a harm as told and as measured, median";
+  const unit = "factor between a sensitivity as told and as measured, median";
   const sides = { ours, peer, peer_name: "the metric's squared error", peer_version: null, ratio: peer / ours };
-  return { name: "harm", unit, ...sides, detail };
+  return { name: "sensitivity", unit, ...sides, detail };
 }
 
-async function compareHarms(name: string, data: Dataset) {
+async function compareSensitivities(name: string, data: Dataset) {
   const tell = (what: string) => process.stderr.write(`\r${name}: ${what}\x1b[K`);
   const options = { data, images: IMAGES, macs: 1, preprocess: PREPROCESS };
   const prepared = await prepare(await readModelFile(sharedModel(`${name}.onnx`)), PREPROCESS);
@@ -55,8 +55,17 @@ async function compareHarms(name: string, data: Dataset) {
     const scored = await scoreLayers(la, prepared.model, prepared.layers, calibration, how, {});
     const wanted = new Set(scored.flatMap((one) => one.candidates.filter(promising(one))));
     const measure = (some: ReadonlySet<Candidate>, mostMacs?: number) =>
-      measureHarms(prepared.model, scored, (candidate) => some.has(candidate), calibration!, answers, {}, {}, mostMacs);
-    tell("reading harms off");
+      measureSensitivities(
+        prepared.model,
+        scored,
+        (candidate) => some.has(candidate),
+        calibration!,
+        answers,
+        {},
+        {},
+        mostMacs,
+      );
+    tell("reading sensitivities off");
     const start = performance.now();
     const readOff = await measure(wanted);
     const seconds = (performance.now() - start) / 1000;
@@ -64,8 +73,8 @@ async function compareHarms(name: string, data: Dataset) {
     const secondsTogether = (performance.now() - start) / 1000 - seconds;
     const measured = new Map<Candidate, number>();
     for (const part of inParts(scored, wanted)) {
-      tell(`measuring harms, ${measured.size} of ${wanted.size}`);
-      for (const [candidate, harm] of await measure(part)) measured.set(candidate, harm);
+      tell(`measuring sensitivities, ${measured.size} of ${wanted.size}`);
+      for (const [candidate, sensitivity] of await measure(part)) measured.set(candidate, sensitivity);
     }
     const secondsForAll = (performance.now() - start) / 1000 - seconds - secondsTogether;
     const took = { seconds, seconds_together: secondsTogether, seconds_for_all: secondsForAll };
@@ -90,13 +99,18 @@ function inParts(scored: readonly ScoredLayer[], wanted: ReadonlySet<Candidate>)
   return parts;
 }
 
-/** Harms below this are noise. */
+/** Sensitivities below this are noise. */
 const LEAST = 1e-5;
 
-function compared(candidates: readonly Candidate[], readOff: Harms, together: Harms, measured: Harms) {
+function compared(
+  candidates: readonly Candidate[],
+  readOff: Sensitivities,
+  together: Sensitivities,
+  measured: Sensitivities,
+) {
   const open = candidates.filter((each) => measured.get(each)! > LEAST && each.error > 0);
   const scale = median(open.map((each) => measured.get(each)! / each.error ** 2));
-  const factor = (told: number, harm: number) => Math.exp(Math.abs(Math.log(told / harm)));
+  const factor = (told: number, sensitivity: number) => Math.exp(Math.abs(Math.log(told / sensitivity)));
   const factors = open.map((each) => ({
     readOff: factor(readOff.get(each)!, measured.get(each)!),
     together: factor(together.get(each)!, measured.get(each)!),

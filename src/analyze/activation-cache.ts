@@ -17,7 +17,7 @@ interface Kept {
   readonly values: Activations;
 }
 
-export interface Passage {
+export interface ActivationCache {
   readonly calibration: Calibration;
   readonly session: SessionOptions;
   /** Names of the values at the cut. */
@@ -30,7 +30,7 @@ export interface Passage {
 const KEEP_BYTES = 2 ** 30;
 
 /** At the network's inputs. */
-export function startPassage(calibration: Calibration, session: SessionOptions): Passage {
+export function startCache(calibration: Calibration, session: SessionOptions): ActivationCache {
   return { calibration, session, names: calibration.inputs, kept: null };
 }
 
@@ -42,20 +42,20 @@ export type Visit = (found: Activations, indices: Int32Array) => Promise<void> |
  * @param names values of `model` after the cut, or at it
  */
 export async function run(
-  passage: Passage,
+  cache: ActivationCache,
   model: Model,
   names: readonly string[],
   visit: Visit,
   control: Control,
 ): Promise<void> {
-  const computed = names.filter((name) => !passage.names.includes(name));
-  if (computed.length === 0) return each(passage, null, [], visit, control);
-  const piece = extract(model, inputsOf(passage, model), [...new Set(computed)]);
-  await withSession(piece, passage.session, (session) => each(passage, session, computed, visit, control));
+  const computed = names.filter((name) => !cache.names.includes(name));
+  if (computed.length === 0) return each(cache, null, [], visit, control);
+  const piece = extract(model, inputsOf(cache, model), [...new Set(computed)]);
+  await withSession(piece, cache.session, (session) => each(cache, session, computed, visit, control));
 }
 
 async function each(
-  { calibration, kept }: Passage,
+  { calibration, kept }: ActivationCache,
   session: Session | null,
   computed: readonly string[],
   visit: Visit,
@@ -76,7 +76,7 @@ async function each(
 }
 
 /** The values at the cut as inputs of a piece. */
-function inputsOf({ names, kept, calibration }: Passage, { graph }: Model): readonly ValueInfo[] {
+function inputsOf({ names, kept, calibration }: ActivationCache, { graph }: Model): readonly ValueInfo[] {
   if (kept === null) return graph.inputs.filter(({ name }) => calibration.inputs.includes(name));
   const first = kept[0]!.values;
   return names.map((name) => ({ name, type: first[name]!.type, shape: null }));
@@ -88,13 +88,13 @@ function inputsOf({ names, kept, calibration }: Passage, { graph }: Model): read
  * @param names values to visit on the way, before that node
  */
 export async function advance(
-  passage: Passage,
+  cache: ActivationCache,
   model: Model,
   before: Node,
   names: readonly string[],
   visit: Visit,
   control: Control,
-): Promise<Passage> {
+): Promise<ActivationCache> {
   const live = liveBefore(model.graph, before);
   const kept: Kept[] = [];
   let bytes = 0;
@@ -106,8 +106,8 @@ export async function advance(
     else kept.length = 0;
     await visit(found, indices);
   };
-  await run(passage, model, wanted, keep, control);
-  return bytes <= KEEP_BYTES && kept.length > 0 ? { ...passage, names: live, kept } : passage;
+  await run(cache, model, wanted, keep, control);
+  return bytes <= KEEP_BYTES && kept.length > 0 ? { ...cache, names: live, kept } : cache;
 }
 
 /** What a node and those after it read of the values that depend on the network's inputs and are there before it. */

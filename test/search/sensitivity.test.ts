@@ -1,10 +1,10 @@
-// Harms against whole networks: replaced, run from the start, and compared by hand.
+// Sensitivities against whole networks: replaced, run from the start, and compared by hand.
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { advance, run, startCache } from "../../src/analyze/activation-cache.ts";
 import type { Calibration } from "../../src/analyze/calibration.ts";
 import { findLayers } from "../../src/analyze/layers.ts";
-import { advance, run, startPassage } from "../../src/analyze/passage.ts";
 import { classScores } from "../../src/answers/class-scores.ts";
 import { applyToPatch } from "../../src/approximate/apply.ts";
 import type { Factors } from "../../src/approximate/method.ts";
@@ -15,8 +15,8 @@ import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.
 import { median } from "../../src/measure/statistics.ts";
 import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
-import { correctedBias, harmAt, measureHarms } from "../../src/search/harm.ts";
 import { scoreLayers } from "../../src/search/score.ts";
+import { correctedBias, measureSensitivities, sensitivityAt } from "../../src/search/sensitivity.ts";
 import { convModel, normal, relativeDifference, smallClassifier } from "../support/nets.ts";
 
 let la: Linalg;
@@ -63,13 +63,13 @@ function divergence(p: NdArray, q: NdArray): number {
   return total / p.dims[0]!;
 }
 
-describe("harm", () => {
+describe("sensitivity", () => {
   test("of all methods of a layer together, where few runs are affordable, goes by the error and is near what each would be told", async () => {
     const methods = methodsNamed(["channel", "spatial", "tucker2", "svd"]);
     const options = { methods, metric: "kfac" as const, session: {}, seed: 0 };
     const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
-    const apart = await measureHarms(source, scored, () => true, calibration, answers, {}, {});
-    const together = await measureHarms(source, scored, () => true, calibration, answers, {}, {}, 0);
+    const apart = await measureSensitivities(source, scored, () => true, calibration, answers, {}, {});
+    const together = await measureSensitivities(source, scored, () => true, calibration, answers, {}, {}, 0);
     const factors: number[] = [];
     for (const { candidates } of scored) {
       const sorted = candidates.toSorted((a, b) => a.error - b.error);
@@ -87,7 +87,7 @@ describe("harm", () => {
     const methods = methodsNamed(["channel", "spatial", "svd"]);
     const options = { methods, metric: "covariance" as const, session: {}, seed: 0 };
     const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
-    const harms = await measureHarms(source, scored, () => true, calibration, answers, {}, {});
+    const sensitivities = await measureSensitivities(source, scored, () => true, calibration, answers, {}, {});
     const reference = Object.values(await runOnce(source, { [INPUT]: all }))[0]!;
     let checked = 0;
     for (const one of scored) {
@@ -100,14 +100,14 @@ describe("harm", () => {
         const other = Object.values(await runOnce(changed, { [INPUT]: all }))[0]!;
         const found = one.candidates.find((each) => each.method === method && each.rank === rank)!;
         const measured = divergence(reference, other);
-        // Read off the measured points where a larger error had done less harm.
-        expect(harms.get(found)!).toBeGreaterThan(0.999 * measured - 1e-7);
+        // Read off the measured points where a larger error had less sensitivity.
+        expect(sensitivities.get(found)!).toBeGreaterThan(0.999 * measured - 1e-7);
         expect(candidate.error).toBeGreaterThan(0);
         checked++;
       }
     }
     expect(checked).toBeGreaterThan(3);
-    expect([...harms.values()].every((harm) => harm >= 0)).toBe(true);
+    expect([...sensitivities.values()].every((sensitivity) => sensitivity >= 0)).toBe(true);
   });
 
   test("the corrected bias makes up for the mean of what was cut away", async () => {
@@ -125,12 +125,12 @@ describe("harm", () => {
         const each = data.length / 8 / means.length;
         for (let i = 0; i < data.length; i++) means[Math.floor(i / each) % means.length]! += Number(data[i]!);
       };
-      await run(startPassage(calibration, {}), model, [one!.layer.output], visit, {});
+      await run(startCache(calibration, {}), model, [one!.layer.output], visit, {});
       return means;
     };
     const whole = new Float64Array(one!.layer.shape.F);
     await run(
-      startPassage(calibration, {}),
+      startCache(calibration, {}),
       source,
       [one!.layer.output],
       (found) => {
@@ -147,21 +147,22 @@ describe("harm", () => {
 
   test("between measured ranks it is read off by the error, and never falls as that grows", () => {
     const measured = [
-      { error: 0.1, harm: 0.01 },
-      { error: 0.4, harm: 0.16 },
-      { error: 0.2, harm: 0.04 },
-      { error: 0.3, harm: 0.03 },
+      { error: 0.1, sensitivity: 0.01 },
+      { error: 0.4, sensitivity: 0.16 },
+      { error: 0.2, sensitivity: 0.04 },
+      { error: 0.3, sensitivity: 0.03 },
     ];
-    for (const { error, harm } of measured.slice(0, 3)) expect(harmAt(error, measured)).toBeCloseTo(harm, 9);
-    expect(harmAt(0.3, measured)).toBeCloseTo(0.04, 9);
-    expect(harmAt(0.05, measured)).toBeCloseTo(0.0025, 9);
-    expect(harmAt(0.8, measured)).toBeCloseTo(0.64, 9);
-    expect(harmAt(0, measured)).toBe(0);
+    for (const { error, sensitivity } of measured.slice(0, 3))
+      expect(sensitivityAt(error, measured)).toBeCloseTo(sensitivity, 9);
+    expect(sensitivityAt(0.3, measured)).toBeCloseTo(0.04, 9);
+    expect(sensitivityAt(0.05, measured)).toBeCloseTo(0.0025, 9);
+    expect(sensitivityAt(0.8, measured)).toBeCloseTo(0.64, 9);
+    expect(sensitivityAt(0, measured)).toBe(0);
     const error = fc.double({ min: 1e-5, max: 1, noNaN: true });
     fc.assert(
       fc.property(error, error, (a, b) => {
         const [low, high] = [Math.min(a, b), Math.max(a, b)];
-        expect(harmAt(low, measured)).toBeLessThanOrEqual(harmAt(high, measured) + 1e-12);
+        expect(sensitivityAt(low, measured)).toBeLessThanOrEqual(sensitivityAt(high, measured) + 1e-12);
       }),
       { seed: 1 },
     );
@@ -189,19 +190,19 @@ test("factors applied to a patch are the weight that they stand for applied to i
 
 test("images go on from where a network was cut, to the same values, whatever branches cross the cut", async () => {
   const names = source.graph.nodes.map((node) => node.outputs[0]!);
-  const collect = async (passage: ReturnType<typeof startPassage>, name: string) => {
+  const collect = async (cache: ReturnType<typeof startCache>, name: string) => {
     const found: number[] = [];
-    await run(passage, source, [name], (values) => void found.push(...(values[name]!.data as Float32Array)), {});
+    await run(cache, source, [name], (values) => void found.push(...(values[name]!.data as Float32Array)), {});
     return found;
   };
-  let passage = startPassage(calibration, {});
+  let cache = startCache(calibration, {});
   const last = names.at(-1)!;
-  const expected = await collect(passage, last);
+  const expected = await collect(cache, last);
   for (const node of source.graph.nodes) {
     const visited: number[] = [];
-    passage = await advance(passage, source, node, [], (_, indices) => void visited.push(...indices), {});
+    cache = await advance(cache, source, node, [], (_, indices) => void visited.push(...indices), {});
     expect(visited).toEqual(Array.from({ length: COUNT }, (_, i) => i));
-    expect(relativeDifference(await collect(passage, last), expected)).toBeLessThan(1e-5);
+    expect(relativeDifference(await collect(cache, last), expected)).toBeLessThan(1e-5);
   }
-  expect(passage.names).not.toContain(INPUT);
+  expect(cache.names).not.toContain(INPUT);
 });

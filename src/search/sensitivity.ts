@@ -1,12 +1,12 @@
-// The harm of a candidate: how far the network's answers move when that one layer is replaced and all others stay. It is the mean
+// The sensitivity of a candidate: how far the network's answers move when that one layer is replaced and all others stay. It is the mean
 // divergence of the answers on calibration images, by their kind (answers/). Images are run up to the layer once, and only what
-// follows is run again. A method's harm is measured at a few of its ranks and read off between them, by the error that each rank has
+// follows is run again. A method's sensitivity is measured at a few of its ranks and read off between them, by the error that each rank has
 // under the metric; where that takes too many runs, all methods of a layer are read off together, since the metric's error tells much
 // the same whichever method made it.
 
+import { type ActivationCache, type Activations, advance, run, startCache } from "../analyze/activation-cache.ts";
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
-import { type Activations, advance, type Passage, run, startPassage } from "../analyze/passage.ts";
 import { type Answers, type Sample, samplesOf } from "../answers/head.ts";
 import { divergence, valueNames } from "../answers/kinds.ts";
 import { applyToPatch } from "../approximate/apply.ts";
@@ -17,22 +17,22 @@ import { type Control, checkInterrupted } from "../progress.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Candidate } from "./candidates.ts";
-import { affordableMacs, guessHarms } from "./hurry.ts";
+import { affordableMacs, guessSensitivities } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
 
-/** Harm by candidate; never negative. */
-export type Harms = ReadonlyMap<Candidate, number>;
+/** Sensitivity by candidate; never negative. */
+export type Sensitivities = ReadonlyMap<Candidate, number>;
 
-/** Harm of outputs that are not finite. */
+/** Sensitivity of outputs that are not finite. */
 const HOPELESS = 1e6;
 
 /**
- * Images that tell a harm, where all runs take no more than HARM_MACS. A harm is the mean of what few images lose much of: fewer
+ * Images that a sensitivity is measured on, where all runs take no more than SENSITIVITY_MACS. A sensitivity is the mean of what few images lose much of: fewer
  * images cost more of it than fewer candidates.
  */
 const IMAGES = 384;
 const LEAST_IMAGES = 48;
-const HARM_MACS = 5e12;
+const SENSITIVITY_MACS = 5e12;
 
 /** Candidates that are measured of a method's, and of a layer's where all its methods are read off together. */
 const OF_METHOD = 4;
@@ -40,10 +40,10 @@ const OF_LAYER = 3;
 
 /**
  * @param model the network that the layers belong to; their decompositions are of its weights
- * @param wanted the candidates that may be chosen; the others have no harm
+ * @param wanted the candidates that may be chosen; the others have no sensitivity
  * @param mostMacs multiply-accumulates that all runs may take, beyond the least that there must be
  */
-export async function measureHarms(
+export async function measureSensitivities(
   model: Model,
   scored: readonly ScoredLayer[],
   wanted: (candidate: Candidate) => boolean,
@@ -51,37 +51,36 @@ export async function measureHarms(
   answers: Answers,
   session: SessionOptions,
   control: Control,
-  mostMacs = HARM_MACS,
-): Promise<Harms> {
-  const harms = new Map<Candidate, number>();
+  mostMacs = SENSITIVITY_MACS,
+): Promise<Sensitivities> {
+  const sensitivities = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
-  const some = () =>
-    referenceOf(startPassage(firstImages(calibration, LEAST_IMAGES), session), model, answers, control);
+  const some = () => referenceOf(startCache(firstImages(calibration, LEAST_IMAGES), session), model, answers, control);
   const macs = LEAST_IMAGES * open.reduce((sum, { layer }) => sum + layer.macs, 0);
   const inTime = await affordableMacs(macs, some, mostMacs, control);
   const { groups, most, images } = affordableRuns(open, wanted, inTime);
   const keepable = await affordableImages(model, calibration, answers, session, control);
-  let passage = startPassage(firstImages(calibration, Math.min(images, keepable)), session);
-  const reference = await referenceOf(passage, model, answers, control);
+  let cache = startCache(firstImages(calibration, Math.min(images, keepable)), session);
+  const reference = await referenceOf(cache, model, answers, control);
   for (const [done, one] of open.entries()) {
-    if (isPast(control.deadline, MARKS.harms)) break;
-    control.onProgress?.({ phase: "harms", done, total: open.length, note: one.layer.name });
-    passage = await advance(passage, model, one.layer.node, [], () => {}, control);
+    if (isPast(control.deadline, MARKS.sensitivities)) break;
+    control.onProgress?.({ phase: "sensitivities", done, total: open.length, note: one.layer.name });
+    cache = await advance(cache, model, one.layer.node, [], () => {}, control);
     for (const candidates of groups.get(one)!) {
       const measured: Point[] = [];
       for (const candidate of anchors(candidates, most)) {
         checkInterrupted(control);
         const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
         const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
-        const harm = await meanDivergence(reference, passage, changed, answers, control);
-        measured.push({ error: candidate.error, harm });
+        const sensitivity = await meanDivergence(reference, cache, changed, answers, control);
+        measured.push({ error: candidate.error, sensitivity });
       }
-      for (const candidate of candidates) harms.set(candidate, harmAt(candidate.error, measured));
+      for (const candidate of candidates) sensitivities.set(candidate, sensitivityAt(candidate.error, measured));
     }
   }
-  guessHarms(open, wanted, harms, control.deadline);
-  control.onProgress?.({ phase: "harms", done: open.length, total: open.length });
-  return harms;
+  guessSensitivities(open, wanted, sensitivities, control.deadline);
+  control.onProgress?.({ phase: "sensitivities", done: open.length, total: open.length });
+  return sensitivities;
 }
 
 /** Bytes of the reference's values that are kept. */
@@ -95,7 +94,7 @@ async function affordableImages(
   session: SessionOptions,
   control: Control,
 ): Promise<number> {
-  const first = await referenceOf(startPassage(firstImages(calibration, 1), session), model, answers, control);
+  const first = await referenceOf(startCache(firstImages(calibration, 1), session), model, answers, control);
   const samples = [...first.values()];
   const bytes = samples.reduce(
     (sum, sample) => sum + Object.values(sample).reduce((all, { data }) => all + data.byteLength, 0),
@@ -163,20 +162,20 @@ function ownStage(layer: Layer): Stage {
 export type Reference = ReadonlyMap<number, Sample>;
 
 export async function referenceOf(
-  passage: Passage,
+  cache: ActivationCache,
   model: Model,
   answers: Answers,
   control: Control,
 ): Promise<Reference> {
   const found = new Map<number, Sample>();
-  await runAnswers(passage, model, answers, (sample, image) => void found.set(image, sample), control);
+  await runAnswers(cache, model, answers, (sample, image) => void found.set(image, sample), control);
   return found;
 }
 
 /** Mean divergence an image of another network's answers from the reference's. */
 export async function meanDivergence(
   reference: Reference,
-  passage: Passage,
+  cache: ActivationCache,
   model: Model,
   answers: Answers,
   control: Control,
@@ -186,12 +185,12 @@ export async function meanDivergence(
     sum += divergence(answers, reference.get(image)!, sample);
     images++;
   };
-  await runAnswers(passage, model, answers, add, control);
+  await runAnswers(cache, model, answers, add, control);
   return Number.isFinite(sum) ? sum / images : HOPELESS;
 }
 
 async function runAnswers(
-  passage: Passage,
+  cache: ActivationCache,
   model: Model,
   answers: Answers,
   visit: (sample: Sample, image: number) => void,
@@ -201,7 +200,7 @@ async function runAnswers(
   const each = (values: Activations, indices: Int32Array) => {
     for (const [i, sample] of samplesOf(values, names, indices.length).entries()) visit(sample, indices[i]!);
   };
-  await run(passage, model, names, each, control);
+  await run(cache, model, names, each, control);
 }
 
 /** Candidates whose errors are spread evenly over those of all, on a logarithmic scale, the least and the largest among them. */
@@ -220,18 +219,18 @@ function anchors(candidates: readonly Candidate[], most: number): readonly Candi
 
 interface Point {
   readonly error: number;
-  readonly harm: number;
+  readonly sensitivity: number;
 }
 
-/** Below these, errors and harms are taken for none. */
+/** Below these, errors and sensitivities are taken for none. */
 const LEAST_ERROR = 1e-6;
-const LEAST_HARM = 1e-9;
+const LEAST_SENSITIVITY = 1e-9;
 
 /**
- * The harm at an error, from measured points: a line between neighbours where both are logarithms; beyond the last, harm goes with
+ * The sensitivity at an error, from measured points: a line between neighbours where both are logarithms; beyond the last, sensitivity goes with
  * the square of the error. It never falls as the error grows.
  */
-export function harmAt(error: number, measured: readonly Point[]): number {
+export function sensitivityAt(error: number, measured: readonly Point[]): number {
   if (error <= LEAST_ERROR) return 0;
   const points = rising(measured);
   const x = Math.log(error);
@@ -244,10 +243,10 @@ export function harmAt(error: number, measured: readonly Point[]): number {
 
 /** In logarithms, by ascending error, each no less harmful than those before it. */
 function rising(measured: readonly Point[]): readonly { x: number; y: number }[] {
-  const sorted = measured.toSorted((a, b) => a.error - b.error || a.harm - b.harm);
+  const sorted = measured.toSorted((a, b) => a.error - b.error || a.sensitivity - b.sensitivity);
   let most = 0;
-  return sorted.map(({ error, harm }) => {
-    most = Math.max(most, harm);
-    return { x: Math.log(Math.max(error, LEAST_ERROR)), y: Math.log(Math.max(most, LEAST_HARM)) };
+  return sorted.map(({ error, sensitivity }) => {
+    most = Math.max(most, sensitivity);
+    return { x: Math.log(Math.max(error, LEAST_ERROR)), y: Math.log(Math.max(most, LEAST_SENSITIVITY)) };
   });
 }

@@ -1,4 +1,4 @@
-// A plan carried out: its layers replaced and refitted one after the other (and what is above tuned, where that is asked for), the
+// A plan applied: its layers replaced and refitted one after the other (and what is above tuned, where that is asked for), the
 // network written and read back, and what was read measured against the original.
 
 import { feedShapes, imageInput } from "../analyze/input.ts";
@@ -21,7 +21,7 @@ import { approximateLayer, type Refit } from "../rewrite/approximate-layer.ts";
 import { finish } from "../rewrite/finish.ts";
 import { applyForm, usualForm } from "../rewrite/lower.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
-import { startPassages } from "../rewrite/refit.ts";
+import { startCaches } from "../rewrite/refit.ts";
 import { type Choice, formatPlan, type Plan } from "../search/plan.ts";
 import { letGo, type ScoredLayer } from "../search/score.ts";
 import { type Reopened, type Settings, sessionInUse } from "../settings/settings.ts";
@@ -29,7 +29,7 @@ import { type Compared, compareAnswers } from "./answers.ts";
 import type { Images } from "./images.ts";
 import type { Prepared } from "./prepare.ts";
 
-/** What a plan is carried out on. */
+/** What a plan is applied on. */
 export interface Work {
   readonly la: Linalg;
   readonly prepared: Prepared;
@@ -64,7 +64,7 @@ export interface Outcome {
   readonly measured: Measured;
 }
 
-export async function carryOut(work: Work, plan: Plan): Promise<Outcome> {
+export async function applyPlan(work: Work, plan: Plan): Promise<Outcome> {
   const outcome = await written(work, plan);
   const { maxDrop, speed } = work.settings.goals;
   // Without such a goal this is the only network.
@@ -123,7 +123,7 @@ export async function timePlan(work: Work, plan: Plan): Promise<number> {
   return timed!.ratio_to_first.speedup;
 }
 
-/** Carries out the plan in graph order, so that each refit sees what the layers before it have become. */
+/** Applies the plan in graph order, so that each refit sees what the layers before it have become. */
 export async function build({ la, prepared, images, scored, settings }: Work, plan: Plan): Promise<Built> {
   const { model, layers } = prepared;
   const { seed, session, control } = settings;
@@ -131,7 +131,7 @@ export async function build({ la, prepared, images, scored, settings }: Work, pl
   const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
   const importance = new Map(scored.map((one) => [one.layer.name, one.importance ?? null]));
   let current = model;
-  let passages = images.calibration === null ? null : startPassages(images.calibration, session);
+  let caches = images.calibration === null ? null : startCaches(images.calibration, session);
   for (const layer of layers) {
     const choice = plan.get(layer.name);
     if (choice === undefined) continue;
@@ -144,12 +144,12 @@ export async function build({ la, prepared, images, scored, settings }: Work, pl
       model,
       layer,
       factors,
-      passages,
+      caches,
       seed,
       control,
       importance.get(layer.name),
     );
-    [current, passages] = [done.model, done.passages];
+    [current, caches] = [done.model, done.caches];
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }
   control.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
