@@ -68,7 +68,7 @@ function pairsOf({ shape: { F, C } }: Layer): readonly Rank[] {
   return pairs;
 }
 
-/** What costs more than this part of the layer saves too little, what costs less than that loses too much. */
+/** Ranks are tried that cost between these shares of the layer's MACs: dearer ones save too little, cheaper ones lose too much. */
 const [DEAREST, CHEAPEST] = [0.55, 1 / 14];
 
 /** Coarse, since the numbers of clusters give costs in between. */

@@ -18,7 +18,7 @@ import { gram, type Linalg, matmul } from "../linalg/products.ts";
 import { cholesky, solveUpper } from "../linalg/solve.ts";
 import { svd as thinSvd } from "../linalg/svd.ts";
 import type { Metric } from "../metric/metric.ts";
-import { leadingEigen } from "./leading.ts";
+import { discarded, leadingEigen } from "./leading.ts";
 import {
   type DecomposeOptions,
   type Decomposition,
@@ -73,7 +73,7 @@ async function decompose(
   };
 }
 
-/** Factors that were bettered number by number are kept: they take seconds, and are asked for again and again. */
+/** Factors improved under a weight for each number are remembered: they take seconds, and are asked for again and again. */
 function rememberedWhere(worth: boolean, cut: Decomposition["cut"]): Decomposition["cut"] {
   const kept = new Map<number, Promise<Factors>>();
   return (rank) => {
@@ -85,7 +85,7 @@ function rememberedWhere(worth: boolean, cut: Decomposition["cut"]): Decompositi
   };
 }
 
-/** The factors bettered under a weight for each number, where the metric has one and they are not too many. */
+/** The factors improved under a weight for each number, where the metric has one and they are not too many. */
 async function weighed(la: Linalg, w: AnyMatrix, alpha: Float32Array | null, start: TwoFactors): Promise<TwoFactors> {
   if (alpha === null || start.left.cols > MOST_FACTORS) return start;
   return weightedTwoFactors(la, w, { rows: w.rows, cols: w.cols, data: alpha }, start);
@@ -170,7 +170,7 @@ async function fromPatches(
   };
 }
 
-/** What no input ever varies in must not count for nothing: in parts of the mean of M's diagonal. */
+/** Added to M's diagonal, relative to its mean, so that directions in which inputs never vary count a little too. */
 const RIDGE = 1e-9;
 
 function ridged(patches: Matrix): Matrix {
@@ -193,17 +193,6 @@ function stagesOf(
       { ...b, weight: second },
     ],
   };
-}
-
-/** Relative errors at ranks 0..limit from the leading squared singular values and the sum of all of them. */
-export function discarded(values: Float64Array, total: number, limit: number): Float64Array {
-  const errors = new Float64Array(limit + 1);
-  let left = total;
-  for (let r = 0; r <= limit; r++) {
-    errors[r] = total > 0 ? Math.sqrt(Math.min(1, Math.max(0, left) / total)) : 0;
-    left -= Math.max(0, values[r] ?? 0);
-  }
-  return errors;
 }
 
 const common = {

@@ -41,7 +41,7 @@ export interface NestedLastStages {
   cut(n: number): Promise<Matrix>;
 }
 
-/** In parts of a feature's squared length. */
+/** Added to the diagonal, relative to a feature's squared length. */
 export const RIDGE = 1e-12;
 
 export async function targetOf(la: Linalg, weight: AnyMatrix, patches: Matrix | null): Promise<Target> {
@@ -115,7 +115,7 @@ export async function normalEquations(
   return scaledEquations(square, await matmul(la, features, weighted, { transB: true }));
 }
 
-/** The equations of features scaled to unit length, from B M B' and B M W', which are given up. */
+/** The equations of features scaled to unit length. Works in place: overwrites `square` (B M B') and `cross` (B M W'). */
 export function scaledEquations(square: Matrix, cross: Matrix): NormalEquations {
   const n = square.rows;
   const scale = Float64Array.from({ length: n }, (_, i) => Math.sqrt(Math.max(0, square.data[i * n + i]!)) || 1);

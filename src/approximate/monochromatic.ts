@@ -18,7 +18,7 @@ import {
 } from "./method.ts";
 import { type ColourFit, type ColourProblem, clustered, colourProblem, cutEach, refined } from "./monochromatic-fit.ts";
 
-/** The saving is at most C-fold, and each filter keeps one direction of C: with more channels little is left of it. */
+/** Each filter keeps one of C directions of the channels: with more channels than this too little of the filter is left. */
 const MOST_CHANNELS = 8;
 
 const parameters = ["colours"];
@@ -79,7 +79,7 @@ async function decompose(
   };
 }
 
-/** The best of a fit of its own and of those with fewer colours, each of whose clusters is cut in as many as are missing. */
+/** The best of a fit from scratch and of the fits with fewer colours, their clusters cut into as many parts as are missing. */
 async function bestFit(
   problem: ColourProblem,
   colours: number,

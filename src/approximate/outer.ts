@@ -23,6 +23,7 @@ import { type Ended, endingUnder } from "./outer-ending.ts";
 import { fromPoints, type Point } from "./points.ts";
 import { largest, rankStep } from "./ranks.ts";
 import { type Components, type Tensor3, weightTensor } from "./tensor.ts";
+import { refusesThreeStages } from "./three-stages.ts";
 import { unwhitened, whitened, whiteningOf } from "./whiten.ts";
 
 /** Past this share of the layer's MACs other methods are as good at less work. */
@@ -127,10 +128,3 @@ export const outer: Method = {
   stages: shapes,
   decompose,
 };
-
-/** Why a layer cannot be a 1x1 convolution, one over the kernel, and another 1x1. */
-export function refusesThreeStages({ op, shape: { X, Y }, geometry: { group } }: Layer): string | null {
-  if (op !== "Conv") return "not a convolution";
-  if (X * Y === 1) return `its kernel is ${X}x${Y}`;
-  return group > 1 ? `grouped: ${group} groups` : null;
-}

@@ -10,7 +10,7 @@ import type { Metric } from "../metric/metric.ts";
 import type { DecomposeOptions, Decomposition, Factors, Method, Rank } from "./method.ts";
 import { multipliedOut } from "./rebuild.ts";
 
-/** Added to G's diagonal, relative to its mean, so that outputs without weight can be divided by it. */
+/** Added to G's diagonal, relative to its mean, so that it can be divided by for outputs that do not matter at all. */
 const RIDGE = 1e-6;
 
 /** L, F x F and lower triangular, or its diagonal where it has nothing else. */

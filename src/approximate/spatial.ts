@@ -7,10 +7,9 @@
 import type { Layer, WeightShape } from "../analyze/layers.ts";
 import { type Matrix, matrix } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
-import { cholesky, solveLower, solveUpper } from "../linalg/solve.ts";
 import type { Metric } from "../metric/metric.ts";
-import { discarded } from "./channel.ts";
-import { leadingEigen } from "./leading.ts";
+import { nestedLastStages, targetOf } from "./last-stage.ts";
+import { discarded, leadingEigen } from "./leading.ts";
 import {
   type DecomposeOptions,
   type Decomposition,
@@ -109,9 +108,8 @@ function plainStages(layer: Layer, rank: number, first: Matrix, basis: Matrix): 
 }
 
 /**
- * The features of the second stage are z = B p with B (rY x CXY) holding the first stage's filters once for each column
- * y. Least squares under M: G V' = B M W', G = B M B'. Rank r uses the first rY rows of B, so the leading block of one
- * Cholesky factor L serves every rank, and the rows of L^-1 B M W' add up the squared norm that each rank explains.
+ * The features of the second stage are z = B p, with B (rY x CXY) holding the first stage's filters once for each column y of the
+ * kernel. Rank r uses the first rY of them, so that the last stages of all ranks are nested.
  */
 async function solveSecond(
   la: Linalg,
@@ -122,32 +120,12 @@ async function solveSecond(
   limit: number,
 ): Promise<Decomposition> {
   const { F, C, X, Y } = layer.shape;
-  const size = C * X * Y;
-  const spread = spreadColumns(first, limit, layer.shape);
-  const w = { rows: F, cols: size, data: weight };
-  const projected = await matmul(la, spread, patches);
-  const gram = await matmul(la, projected, spread, { transB: true });
-  const cross = await matmul(la, projected, w, { transB: true });
-  addRidge(gram);
-  const lower = await cholesky(la, gram);
-  const explained = await solveLower(la, lower, cross);
-  const total = await outputEnergy(la, w, patches);
-  const errors = new Float64Array(limit + 1);
-  let left = total;
-  for (let r = 0; r <= limit; r++) {
-    errors[r] = total > 0 ? Math.sqrt(Math.min(1, Math.max(0, left) / total)) : 0;
-    const rows = explained.data.subarray(r * Y * F, Math.min(r + 1, limit) * Y * F);
-    left -= rows.reduce((sum, value) => sum + value * value, 0);
-  }
+  const target = await targetOf(la, { rows: F, cols: C * X * Y, data: weight }, patches);
+  const { errors, cut } = await nestedLastStages(la, target, spreadColumns(first, limit, layer.shape));
   return {
-    error: async ([rank = 0]) => errors[rank]!,
+    error: async ([rank = 0]) => errors[rank * Y]!,
     async cut([rank = 0]): Promise<Factors> {
-      const n = rank * Y;
-      const solution = await solveUpper(la, leadingBlock(lower, n), leadingRows(explained, n));
-      const second = new Float32Array(F * n);
-      for (let ky = 0; ky < n; ky++) {
-        for (let f = 0; f < F; f++) second[f * n + ky] = solution.data[ky * F + f]!;
-      }
+      const second = Float32Array.from((await cut(rank * Y)).data);
       return { stages: [firstStage(layer, rank, first), { ...shapes(layer, [rank])[1], weight: second }] };
     },
   };
@@ -163,37 +141,6 @@ function spreadColumns(first: Matrix, rank: number, { C, X, Y }: WeightShape): M
     }
   }
   return out;
-}
-
-/** Keeps the Cholesky factor defined where features depend on each other (dead channels). */
-function addRidge(gram: Matrix): void {
-  const n = gram.rows;
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += gram.data[i * n + i]!;
-  const ridge = (trace / n) * 1e-9 || 1;
-  for (let i = 0; i < n; i++) gram.data[i * n + i]! += ridge;
-}
-
-/** tr(W M W'). */
-async function outputEnergy(
-  la: Linalg,
-  w: { rows: number; cols: number; data: Float32Array },
-  patches: Matrix,
-): Promise<number> {
-  const wm = await matmul(la, w, patches);
-  let sum = 0;
-  for (let i = 0; i < wm.data.length; i++) sum += wm.data[i]! * w.data[i]!;
-  return sum;
-}
-
-function leadingBlock(square: Matrix, n: number): Matrix {
-  const out = matrix(n, n);
-  for (let i = 0; i < n; i++) out.data.set(square.data.subarray(i * square.cols, i * square.cols + n), i * n);
-  return out;
-}
-
-function leadingRows(a: Matrix, n: number): Matrix {
-  return { rows: n, cols: a.cols, data: a.data.subarray(0, n * a.cols) };
 }
 
 export const spatial: Method = {

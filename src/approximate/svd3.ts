@@ -18,8 +18,8 @@ import {
   type Rank,
   type StageShape,
 } from "./method.ts";
-import { refusesThreeStages } from "./outer.ts";
 import { energyOf, khatriRao, permuted, weightTensor } from "./tensor.ts";
+import { refusesThreeStages } from "./three-stages.ts";
 import { twoSvd } from "./two-svd.ts";
 import { unwhitened, whitened, whiteningOf } from "./whiten.ts";
 

@@ -9,10 +9,9 @@ import { columnsOf, type Matrix, matrix, rowsOf, transpose } from "../linalg/mat
 import { gram, type Linalg, matmul } from "../linalg/products.ts";
 import { cholesky, solveLower, solveUpper } from "../linalg/solve.ts";
 import type { Metric } from "../metric/metric.ts";
-import { discarded } from "./channel.ts";
 import { dimensionGrid, thinned } from "./grids.ts";
 import { explain, leadingBlock, scaledEquations, targetOf } from "./last-stage.ts";
-import { leadingEigen } from "./leading.ts";
+import { discarded, leadingEigen } from "./leading.ts";
 import {
   type DecomposeOptions,
   type Decomposition,
@@ -23,9 +22,9 @@ import {
   type Stage,
   type StageShape,
 } from "./method.ts";
-import { refusesThreeStages } from "./outer.ts";
 import { fromPoints, type Point } from "./points.ts";
 import { permuted, type Tensor3, weightTensor } from "./tensor.ts";
+import { refusesThreeStages } from "./three-stages.ts";
 import { vbmfRanks } from "./vbmf.ts";
 import { unwhitened, type Whitening, whitened, whiteningOf } from "./whiten.ts";
 
@@ -100,8 +99,9 @@ function mostOutputs(asked: readonly Rank[], r1: number): number {
 }
 
 /**
- * Directions of the channels by what they carry, as columns: the eigenvectors of the channels' Gram matrix, in which the i-th
- * direction of the outputs counts 1 - i / F, since a pair that keeps few channels keeps few outputs too.
+ * Directions of the input channels as columns, the most important first: eigenvectors of the channels' Gram matrix. In that matrix the
+ * i-th principal direction of the outputs has the weight 1 - i / F, because a pair of ranks that keeps few channels keeps few
+ * outputs as well.
  */
 async function channelBasis(la: Linalg, tensor: Tensor3, count: number): Promise<Matrix> {
   const [F, C, XY] = tensor.dims;

@@ -15,7 +15,7 @@ export interface Whitening {
   readonly kernel: Matrix;
 }
 
-/** Added to the marginals' diagonals, in parts of their mean: what no input ever varies in must not count for nothing. */
+/** Added to the marginals' diagonals, relative to their mean, so that directions in which inputs never vary count a little too. */
 const RIDGE = 1e-6;
 
 /** The Cholesky factors of M's marginals: its means over kernel positions, and over channels. Null for the identity. */

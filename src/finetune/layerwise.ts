@@ -251,16 +251,9 @@ async function approximate(
   const { decompositions } =
     target === original ? scored.find((each) => each.layer === layer)! : await score(model, own, plan.get(layer.name)!);
   const factors = await decompositions.get(method)!.cut(rank);
-  const replaced = await approximateLayer(
-    la,
-    model,
-    target,
-    own,
-    factors,
-    startCaches(calibration, options.session),
-    options.seed,
-    options,
-  );
+  const caches = startCaches(calibration, options.session);
+  const step = { current: model, reference: target, layer: own, factors, caches };
+  const replaced = await approximateLayer(la, step, { seed: options.seed, control: options });
   const back = target === original ? weightsAbove(replaced.model, layer.output, tuning) : [];
   return { model: withOriginals(replaced.model, back, original), refit: replaced.refit! };
 }

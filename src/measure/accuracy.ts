@@ -227,8 +227,16 @@ function versus(tally: Tally, first: Tally): VersusFirst {
     output_error,
   };
   if (tally.right.length === 0) return { ...base, drop: null, drop_ci95: null };
-  const count = (a: boolean, b: boolean) => tally.right.filter((is, i) => first.right[i] === a && is === b).length;
+  return { ...base, ...dropBetween(first.right, tally.right) };
+}
+
+/** Points of top-1 lost from one network to another, and their paired 95% interval, from whether each answered each image right. */
+export function dropBetween(
+  before: readonly boolean[],
+  after: readonly boolean[],
+): { readonly drop: number; readonly drop_ci95: Interval } {
+  const count = (a: boolean, b: boolean) => after.filter((right, i) => before[i] === a && right === b).length;
   const [both, lost, won, neither] = [count(true, true), count(true, false), count(false, true), count(false, false)];
   const [low, high] = pairedDifference(both, lost, won, neither);
-  return { ...base, drop: (100 * (lost - won)) / n, drop_ci95: [100 * low, 100 * high] };
+  return { drop: (100 * (lost - won)) / after.length, drop_ci95: [100 * low, 100 * high] };
 }

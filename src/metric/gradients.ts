@@ -37,8 +37,11 @@ export interface LayerGradients {
   readonly blocked: string | null;
 }
 
+/** Metrics that are made of gradients. */
+export type GradientMetric = "mahalanobis" | "kfac";
+
 export interface GradientOptions {
-  readonly metric: "mahalanobis" | "kfac";
+  readonly metric: GradientMetric;
   /** What the outputs mean; by default the first one is scores of classes. */
   readonly answers?: Answers;
   /** For mahalanobis: h, how many of the most probable other labels to send back from; by default 5. */

@@ -138,17 +138,8 @@ export async function build({ la, prepared, images, scored, settings }: Work, pl
     checkInterrupted(control);
     control.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
     const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const done = await approximateLayer(
-      la,
-      current,
-      model,
-      layer,
-      factors,
-      caches,
-      seed,
-      control,
-      importance.get(layer.name),
-    );
+    const step = { current, reference: model, layer, factors, caches };
+    const done = await approximateLayer(la, step, { seed, control, importance: importance.get(layer.name) });
     [current, caches] = [done.model, done.caches];
     if (done.refit !== null) refits.set(layer.name, done.refit);
   }

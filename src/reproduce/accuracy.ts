@@ -6,7 +6,8 @@ import { scoreRows } from "../answers/class-scores.ts";
 import { rowKl } from "../answers/kl.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
-import { type Interval, pairedDifference, wilson } from "../measure/statistics.ts";
+import { dropBetween } from "../measure/accuracy.ts";
+import { type Interval, wilson } from "../measure/statistics.ts";
 import type { Control } from "../progress.ts";
 import type { Subject } from "./subject.ts";
 
@@ -67,15 +68,12 @@ export async function measureAccuracy(
   if (after.length !== n) {
     throw new LowrankError("bad-data", `${after.length} images could be read, of the original ${n}: begin anew`);
   }
-  const count = (first: boolean, second: boolean) =>
-    wanted.filter((label, i) => (before[i] === label) === first && (after[i] === label) === second).length;
-  const [both, lost, won, neither] = [count(true, true), count(true, false), count(false, true), count(false, false)];
-  const [low, high] = pairedDifference(both, lost, won, neither);
+  const isRight = (answers: readonly number[]) => wanted.map((label, i) => answers[i] === label);
+  const right = isRight(after).filter(Boolean).length;
   return {
-    top1: (both + won) / n,
-    top1_ci95: wilson(both + won, n),
-    drop: (100 * (lost - won)) / n,
-    drop_ci95: [100 * low, 100 * high],
+    top1: right / n,
+    top1_ci95: wilson(right, n),
+    ...dropBetween(isRight(before), isRight(after)),
     kl: scores.reduce((sum, row, i) => sum + rowKl(baseline.scores[i]!, row), 0) / n,
   };
 }

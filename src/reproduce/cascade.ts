@@ -99,7 +99,8 @@ export function measureRefits(
     let [current, caches] = [model, startCaches(calibration, session)];
     for (const [index, link] of links.entries()) {
       const layer = layerOf(subject.layers, link);
-      const done = await approximateLayer(la, current, model, layer, await factors(link), caches, seed, control);
+      const step = { current, reference: model, layer, factors: await factors(link), caches };
+      const done = await approximateLayer(la, step, { seed, control });
       [current, caches] = [done.model, done.caches!];
       stages.push(
         await stageOf(bench, current, { target, links: links.slice(0, index + 1), tuning: false, epochs: 0 }),

@@ -3,11 +3,9 @@
 import type { Layer } from "../analyze/layers.ts";
 import { collectStatistics } from "../analyze/statistics.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { covariance } from "../metric/covariance.ts";
-import { gradientStatistics } from "../metric/gradients.ts";
-import { kfac } from "../metric/kfac.ts";
-import { mahalanobis } from "../metric/mahalanobis.ts";
-import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
+import { type GradientMetric, gradientStatistics } from "../metric/gradients.ts";
+import type { Metric, MetricName } from "../metric/metric.ts";
+import { METRICS } from "../metric/metrics.ts";
 import type { Control } from "../progress.ts";
 import { once } from "./lazy.ts";
 import type { Subject } from "./subject.ts";
@@ -25,13 +23,13 @@ export function metricsOf(la: Linalg, source: MetricSource, layer: Layer, patche
     const options = { session, seed, wantsPatches: () => patches };
     return (await collectStatistics(la, model, [layer], calibration, options, control)).get(layer.name)!;
   });
-  const gradients = async (metric: "mahalanobis" | "kfac") =>
+  const gradients = async (metric: GradientMetric) =>
     (await gradientStatistics(model, [layer], calibration, { metric, seed, session }, control)).get(layer.name)!;
-  const makers: Readonly<Record<MetricName, () => Promise<Metric>>> = {
-    frobenius: once(async () => frobenius),
-    covariance: once(async () => covariance(la, layer, await statistics())),
-    mahalanobis: once(async () => mahalanobis(la, layer, await gradients("mahalanobis"))),
-    kfac: once(async () => kfac(la, layer, await statistics(), await gradients("kfac"))),
+  const gathered = { statistics, gradients };
+  const made = new Map<MetricName, Promise<Metric>>();
+  return (name: MetricName): Promise<Metric> => {
+    const metric = made.get(name) ?? METRICS[name](la, layer, gathered);
+    made.set(name, metric);
+    return metric;
   };
-  return (name: MetricName): Promise<Metric> => makers[name]();
 }

@@ -50,7 +50,8 @@ export function measurePoint(
     const decomposition = await apart();
     const factors = await decomposition.cut(setting.rank);
     const bare = replaceLayer(model, layer, factors, layer.bias === null ? null : biasVector(layer)).model;
-    const refitted = await approximateLayer(la, model, model, layer, factors, await caches(), seed, control);
+    const step = { current: model, reference: model, layer, factors, caches: await caches() };
+    const refitted = await approximateLayer(la, step, { seed, control });
     const error = await decomposition.error(setting.rank);
     const accuracy = async (changed: Model) => measureAccuracy(await measured(), baseline, changed, control);
     const [plain, refit] = [await accuracy(bare), await accuracy(refitted.model)];

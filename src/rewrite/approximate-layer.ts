@@ -1,12 +1,10 @@
 // One layer of a plan applied: its factors take its place, and where there are images the last of them is solved again.
 
 import { biasVector, type Layer } from "../analyze/layers.ts";
-import type { Importance } from "../analyze/patches.ts";
 import type { Factors } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
-import type { Control } from "../progress.ts";
-import { type ActivationCaches, refit } from "./refit.ts";
+import { type ActivationCaches, type RefitOptions, refit } from "./refit.ts";
 import { replaceLayer } from "./replace-layer.ts";
 
 /** What came of the refit. */
@@ -25,26 +23,26 @@ export interface Approximated {
   readonly caches: ActivationCaches | null;
 }
 
-/**
- * @param current the network as compressed so far; `layer` is one of its layers
- * @param reference the network whose outputs of that layer the refit aims at
- * @param importance where errors of the layer's output matter: the refit minds them there the most
- * @param caches through `reference` and `current`; null: no refit
- */
+/** One layer's turn in a plan. */
+export interface Step {
+  /** The network as compressed so far; `layer` is one of its layers. */
+  readonly current: Model;
+  /** The network whose outputs of that layer the refit aims at. */
+  readonly reference: Model;
+  readonly layer: Layer;
+  readonly factors: Factors;
+  /** Through `reference` and `current`; null: no refit. */
+  readonly caches: ActivationCaches | null;
+}
+
 export async function approximateLayer(
   la: Linalg,
-  current: Model,
-  reference: Model,
-  layer: Layer,
-  factors: Factors,
-  caches: ActivationCaches | null,
-  seed: number,
-  control: Control,
-  importance: Importance | null = null,
+  { current, reference, layer, factors, caches }: Step,
+  options: RefitOptions,
 ): Promise<Approximated> {
   const biased = layer.bias !== null || caches !== null;
   const replaced = replaceLayer(current, layer, factors, biased ? biasVector(layer) : null);
   if (caches === null) return { model: replaced.model, refit: null, caches };
-  const { after, lambda, ...done } = await refit(la, reference, layer, replaced, caches, seed, control, importance);
+  const { after, lambda, ...done } = await refit(la, { original: reference, layer, replaced, caches }, options);
   return { model: done.model, refit: { after, solved: lambda !== null }, caches: done.caches };
 }

@@ -55,22 +55,27 @@ export interface Refitted {
   readonly caches: ActivationCaches;
 }
 
-/**
- * Solves the last stage of `replaced` again. `original` is the model before any layer was replaced; the caches are through it and
- * through `replaced.model`, neither past this layer.
- */
-export async function refit(
-  la: Linalg,
-  original: Model,
-  layer: Layer,
-  replaced: Replaced,
-  through: ActivationCaches,
-  seed: number,
-  control: Control,
-  importance: Importance | null = null,
-): Promise<Refitted> {
-  const gathering = { seed, control, importance };
-  const { train, validation, caches } = await gather(la, original, layer, replaced, through, gathering);
+/** A layer that was replaced, and images up to it. */
+export interface ToRefit {
+  /** The model before any layer was replaced. */
+  readonly original: Model;
+  readonly layer: Layer;
+  readonly replaced: Replaced;
+  /** Through `original` and through `replaced.model`, neither past this layer. */
+  readonly caches: ActivationCaches;
+}
+
+export interface RefitOptions {
+  readonly seed: number;
+  readonly control: Control;
+  /** Where errors of the layer's output matter: they are minded there the most. Absent or null: everywhere alike. */
+  readonly importance?: Importance | null | undefined;
+}
+
+/** Solves the last stage of `replaced` again. */
+export async function refit(la: Linalg, given: ToRefit, options: RefitOptions): Promise<Refitted> {
+  const { layer, replaced } = given;
+  const { train, validation, caches } = await gather(la, given, options);
   const start = startingPoint(replaced, layer);
   const centred = replaced.bias !== null;
   const before = await errorOf(la, validation, start);
@@ -119,11 +124,8 @@ function startingPoint({ model, group, weight, bias, reader }: Replaced, layer: 
  */
 async function gather(
   la: Linalg,
-  original: Model,
-  layer: Layer,
-  replaced: Replaced,
-  { target, current }: ActivationCaches,
-  { seed, control, importance }: { seed: number; control: Control; importance: Importance | null },
+  { original, layer, replaced, caches: { target, current } }: ToRefit,
+  { seed, control, importance = null }: RefitOptions,
 ): Promise<{ train: readonly PairMoments[]; validation: readonly PairMoments[]; caches: ActivationCaches }> {
   const { F } = layer.shape;
   const { group } = replaced;

@@ -1,29 +1,29 @@
-// Methods that fit each rank anew take minutes on large layers. Where nobody asked for them by name they are tried on as much of a
-// network as is affordable, and no longer than they are good for something there.
+// Iterative methods fit each rank from scratch, which takes minutes on large layers. Unless they were asked for by name, they are tried
+// on a limited part of a network, and given up where they keep finding nothing that another method does not find too.
 
 import type { Layer } from "../analyze/layers.ts";
 import type { Method, MethodName } from "../approximate/method.ts";
 import { METHODS } from "../approximate/methods.ts";
 import type { Candidate } from "./candidates.ts";
 
-/** Weights, those of all layers together that a method is tried on. */
+/** How many weights there may be, in all layers together that an iterative method is tried on. */
 const MOST_WEIGHTS: Partial<Record<MethodName, number>> = {
   outer: 1_200_000,
   "bicluster+outer": 600_000,
   "bicluster+svd": 700_000,
 };
 
-/** Layers of one kernel in a row that a method may be good for nothing on before it is given up for that kernel. */
+/** A method is given up for layers of a kernel size once it was useless on so many of them in a row. */
 const MOST_MISSES = 2;
 
-/** What the methods that fit each rank anew have been good for so far. */
+/** How useful the iterative methods have been so far. */
 export interface Standing {
   readonly isOpen: (layer: Layer, method: Method) => boolean;
-  /** Told all candidates of a layer. */
+  /** To be called with all candidates of a layer. */
   readonly add: (layer: Layer, candidates: readonly Candidate[]) => void;
 }
 
-/** A method is good for a layer where for one of its candidates no other method has one that is neither dearer nor less accurate. */
+/** A method is useful on a layer if one of its candidates is not dominated: no other method's is both as cheap and as accurate. */
 export function standingOf(methods: readonly Method[]): Standing {
   const misses = new Map<string, number>();
   const keyOf = ({ op, shape: { X, Y } }: Layer, name: MethodName) => `${name} ${op} ${X}x${Y}`;

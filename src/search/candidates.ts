@@ -1,4 +1,4 @@
-// The candidates of a layer: every method that applies, at ranks on a grid that the runtime likes, as long as they cost
+// The candidates of a layer: every method that applies to it, at each rank of the runtime's grid (approximate/ranks.ts) that costs
 // less than the layer itself.
 
 import type { Layer } from "../analyze/layers.ts";
@@ -14,13 +14,13 @@ export interface Candidate {
   readonly error: number;
 }
 
-/** Two nodes for one write and read their features on top: what saves less than this share of the MACs is rarely faster. */
+/** A layer that became two convolutions also writes and reads the channels between them: one that saves less than this share of the MACs is rarely faster. */
 const LEAST_SAVING = 0.3;
 
-/** Ranks that are tried of a method that fits each anew. */
+/** How many ranks are tried of an iterative method, which must fit each rank from scratch. */
 const FEW = 8;
 
-/** What saves more than this share of the MACs never keeps enough of a layer. */
+/** A rank that saves more than this share of the MACs never keeps enough of a layer. */
 const MOST_SAVING = 0.97;
 
 /** Whether a rank saves MACs worth having and costs fewer parameters. */

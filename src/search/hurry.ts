@@ -1,5 +1,5 @@
-// What a search does differently when its time is bounded: how much of sensitivities and times fits, and what is guessed where nothing could
-// be measured.
+// What a search does differently under a deadline: how many sensitivities and times it can measure, and what it guesses where it could
+// measure nothing.
 
 import { type Deadline, MARKS, secondsUntil } from "../deadline.ts";
 import { type Control, checkInterrupted } from "../progress.ts";

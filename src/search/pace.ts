@@ -1,5 +1,5 @@
-// How factoring keeps to its time: layers with the most MACs first, methods that take each rank at once before those that fit each
-// anew, and of the latter no more than a layer's share of the time holds.
+// How factoring keeps within a deadline: layers with the most MACs come first, on each layer the methods that give all ranks at once come
+// before the iterative ones, and of these only as many are tried as fit into the layer's share of the time.
 
 import type { Layer } from "../analyze/layers.ts";
 import type { Method } from "../approximate/method.ts";
@@ -9,7 +9,7 @@ import { type Deadline, isPast, MARKS, secondsInAll, secondsUntil } from "../dea
 export interface Affords {
   /** The methods in the order in which they are tried. */
   readonly inOrder: (methods: readonly Method[]) => readonly Method[];
-  /** Whether a method is tried; `any` says whether another has been. */
+  /** Whether a method is tried; `any` says whether another method has been tried on this layer. */
   readonly one: (method: Method, any: boolean) => boolean;
 }
 
@@ -17,18 +17,18 @@ export interface Pace {
   readonly inOrder: readonly Layer[];
   readonly isOver: () => boolean;
   readonly startLayer: (layer: Layer) => Affords;
-  /** The layers that were not come to; what was left out is told. */
+  /** The layers that there was no time for; reports to the deadline what was left out. */
   readonly left: (scored: ReadonlyMap<string, unknown>) => readonly Layer[];
 }
 
-/** Seconds that the methods which fit each rank anew take of a network, where they are tried on as much of it as ever. */
+/** Seconds that the iterative methods take on a network without a deadline. */
 const ITERATIVE_SECONDS = 120;
 
-/** Of the weights that such methods are tried on: their share of the time for factoring, in parts of what they would take. */
+/** The share of the weights that they are tried on: their share of the time for factoring over the time that they would take. */
 export const shareOf = (deadline: Deadline | undefined): number =>
   Math.min(1, (secondsInAll(deadline) * MARKS.factoring) / 2 / ITERATIVE_SECONDS);
 
-/** Everything in the order given without a deadline. */
+/** Without a deadline: everything, in the order given. */
 export function paceOf(open: readonly Layer[], deadline: Deadline | undefined): Pace {
   const inOrder = deadline === undefined ? open : open.toSorted((a, b) => b.macs - a.macs);
   let macsLeft = open.reduce((sum, { macs }) => sum + macs, 0);

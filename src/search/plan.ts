@@ -1,5 +1,5 @@
 // The plan: one candidate, or none, a layer. The one of least summed sensitivity within budgets of MACs, parameters and milliseconds is
-// chosen here; whether it keeps a promise is told by the whole network (promise.ts). Plans are JSON and may be edited by hand.
+// chosen here; whether it keeps a promise is measured on the whole network (promise.ts). Plans are JSON and may be edited by hand.
 
 import type { Costs } from "../analyze/costs.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
@@ -29,7 +29,7 @@ export interface Pool {
   readonly scored: readonly ScoredLayer[];
   /** Of the whole original, for one image. */
   readonly costs: Costs;
-  /** What a candidate does to the network's answers; sensitivities of different layers are added up. */
+  /** How much a candidate changes the network's answers; a plan's sensitivity is the sum over its layers. */
   readonly sensitivityOf: (candidate: Candidate) => number;
   /** Null where no time was measured: then all candidates may be chosen, else those that were faster than their layer. */
   readonly times: Times | null;
@@ -52,7 +52,7 @@ export interface Expected {
   readonly ms: number;
 }
 
-/** A candidate that saves less than this share of its layer's time is not worth the sensitivity. */
+/** A candidate that saves less than this share of its layer's time is not worth what it changes. */
 const LEAST_TIME = 0.03;
 
 /** Candidates that may be chosen for a layer. */

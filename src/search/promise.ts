@@ -1,6 +1,7 @@
-// From goals to a plan that keeps them, told by the whole network and not by sums over layers. Plans of rising sensitivity form a curve;
-// a promised drop is found on it by bisection, with one network built and measured at each step, and proven at the end on images
-// that had no part in the choice. A promised speed is met by moving the budget of milliseconds until the measured speed is there.
+// From goals to a plan that keeps them. Sums over layers only propose plans; whether a goal holds is measured on whole networks. Plans of
+// rising sensitivity form a curve. The fastest one within a promised drop is found on it by bisection, with one network built and
+// measured at each step, and is then verified on held-out images, which had no part in the choice. For a promised speed the
+// budget of milliseconds is moved until the measured speed is there.
 
 import { isPast, MARKS } from "../deadline.ts";
 import { LowrankError } from "../errors.ts";
@@ -42,9 +43,9 @@ export interface Checked {
 export interface Trial {
   readonly expected: Expected;
   readonly checked: Checked;
-  /** Whether the goals held, as measured on the images of the choice or of the proof. */
+  /** Whether the goals held, as measured. */
   readonly kept: boolean;
-  /** Measured on images that had no part in the choice. */
+  /** True where it was measured on held-out images, as the file that would be written; false where on the images of the choice. */
   readonly proof: boolean;
 }
 
@@ -58,13 +59,16 @@ export interface Search {
   readonly wholeMs: number | null;
   /** Of the network that layers are replaced in, BatchNormalization folded; absent where that takes as long. */
   readonly startMs?: number;
-  /** On the images of the choice. */
+  /** Measures the drop on the images of the choice. */
   readonly checkDrop: Check;
-  /** On those of the proof; the network that it measures is the result, fine-tuned where that was asked for. */
+  /** Measures drop and speed of the network as it would be written (fine-tuned, where that was asked for), the drop on held-out images. */
   readonly checkGoals: Check;
-  /** Times as fast as the original, measured before the network's factors are refitted, which takes longer than this and changes no time. */
+  /** Measures only how many times as fast as the original it is. The factors are not refitted for this: that takes long and does not change the speed. */
   readonly timed: (expected: Expected) => Promise<number>;
-  /** How many times the promised drop may be lost before what `checkGoals` does beyond `checkDrop`: above 1 with fine-tuning. */
+  /**
+   * By what factor the drop that `checkDrop` measures may exceed the promised one. It is 1, but above 1 with fine-tuning: `checkDrop`
+   * measures networks before tuning, which will win some of the drop back.
+   */
   readonly allowance: number;
 }
 
@@ -74,14 +78,14 @@ export interface Found {
   readonly trials: readonly Trial[];
 }
 
-/** Plans on the curve, and how many of them may be proven or made faster before the search gives up. */
+/** How many plans the curve has, and how many networks may be verified before the search gives up. */
 const STEPS = 48;
 const ATTEMPTS = 5;
 
-/** Share of the original's time by which the next network aims to be faster than it must, for the noise of its measurement. */
+/** The next network aims to be faster than it must by this share of the original's time, since its measurement will be noisy. */
 const MARGIN = 0.003;
 
-/** A network that is faster than was asked by more than this share of the original's time could have less sensitivity. */
+/** A network that is faster than asked for by more than this share of the original's time is followed by a slower, more accurate one. */
 const SPARE = 0.01;
 
 /**
@@ -117,7 +121,7 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   const { pool, wholeMs } = search;
   if (wholeMs === null)
     throw new LowrankError("bad-option", "the model's layers cannot be timed: their sizes are not known");
-  // Of what is not in the layers; below 0 where they take longer one by one than together.
+  // Milliseconds that are not in any layer; negative where the layers take longer one by one than together.
   const { startMs = wholeMs } = search;
   const rest = startMs - present(pool).ms;
   let ms = wholeMs / speed - rest;
@@ -135,7 +139,7 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
     const spare = wholeMs / speed - wholeMs / checked.speedup;
     if (kept) best = expected;
     if (kept ? spare < SPARE * wholeMs : best !== null) break;
-    // What the network took too long, and a little for the noise of the next measurement; or most of what it need not be faster.
+    // The budget changes by what the network was too slow, plus a margin for noise; or by most of what it was needlessly fast.
     ms = kept ? expected.ms + 0.9 * spare : Math.min(ms, expected.ms) + spare - MARGIN * wholeMs;
   }
   if (best !== null) return best;
@@ -144,7 +148,7 @@ async function asFastAs(search: Search, speed: number, trials: Trial[], control:
   throw refuseSpeed(search, speed, fastest, possible);
 }
 
-/** Proves a network that is fast enough; of one that is not only the speed is known. */
+/** Checks all goals of a network that is fast enough; of one that is not only the speed is measured. */
 async function fastEnough({ timed, checkGoals }: Search, expected: Expected, speed: number): Promise<Checked> {
   const speedup = await timed(expected);
   return speedup < speed ? { drop: null, speedup, slower: false } : checkGoals(expected);
@@ -195,7 +199,7 @@ async function withinDrop(search: Search, maxDrop: number, trials: Trial[], cont
   return nothingWithin(search, maxDrop, trials);
 }
 
-/** Whether the time for networks is up; what was left out is told. */
+/** Whether the time for networks is up; if so, reports to the deadline what was left out. */
 function outOfTime({ deadline }: Control, mark: number, tried: number): boolean {
   if (!isPast(deadline, mark)) return false;
   deadline?.onMissed(`networks beyond the ${plural(tried)} tried`);
@@ -254,7 +258,7 @@ function startOn(curve: readonly Expected[], points: number): number {
   return after < 0 ? curve.length - 1 : Math.max(0, after - 1);
 }
 
-/** The last index for which `holds`, taken to hold up to there, as far as it is known by the time to stop; -1 where it holds nowhere. */
+/** The last index for which `holds`, assuming that it holds for all before; -1 where it holds for none. Ends early when `stop` says so. */
 async function bisect(
   length: number,
   start: number,

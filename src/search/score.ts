@@ -19,11 +19,9 @@ import { MACS_A_SECOND, MARKS, secondsUntil } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
-import { covariance } from "../metric/covariance.ts";
 import { gradientStatistics, type LayerGradients } from "../metric/gradients.ts";
-import { kfac } from "../metric/kfac.ts";
-import { mahalanobis } from "../metric/mahalanobis.ts";
 import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
+import { METRICS } from "../metric/metrics.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { type Affordable, affordableOf, type Standing, standingOf } from "./affordable.ts";
@@ -35,13 +33,13 @@ export interface ScoredLayer {
   readonly candidates: readonly Candidate[];
   /** Methods that apply but would take too long here, so that they were not tried. */
   readonly untried?: readonly MethodName[];
-  /** By method; emptied once no other network is to be made of them (letGo). */
+  /** By method; empty after `letGo`. */
   readonly decompositions: Map<MethodName, Decomposition>;
   /** Mean patch of the layer's input, length CXY; null without images. */
   readonly mean: Float64Array | null;
   /** Where the answers mind an error of the layer's output; absent or null where that is the same everywhere. */
   readonly importance?: Importance | null;
-  /** Why another metric than the one asked for had to serve; absent where it did not. */
+  /** Why another metric had to be used than the one asked for; absent where the one asked for was used. */
   readonly substitute?: string;
   /** Why nothing can be tried; null where there are candidates. */
   readonly refused: string | null;
@@ -51,7 +49,7 @@ export interface ScoreOptions {
   readonly session: SessionOptions;
   readonly seed: number;
   readonly methods: readonly Method[];
-  /** What close means; frobenius in any case where there are no images. */
+  /** The metric that errors are measured under; always frobenius where there are no images. */
   readonly metric: MetricName;
   /** What the outputs mean; by default the first one is scores of classes. */
   readonly answers?: Answers;
@@ -61,7 +59,7 @@ export interface ScoreOptions {
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
 }
 
-/** Lets go of the decompositions, which take as much memory as the network itself, once the only network has been made of them. */
+/** Frees the decompositions, which take as much memory as the network itself. To be called when no more networks will be made of them. */
 export function letGo(scored: readonly ScoredLayer[]): void {
   for (const { decompositions } of scored) decompositions.clear();
 }
@@ -265,6 +263,6 @@ async function metricOf(
   { metric }: ScoreOptions,
 ): Promise<Metric> {
   if (own === null || metric === "frobenius") return frobenius;
-  if (gradients === null || gradients.blocked !== null) return covariance(la, layer, own);
-  return metric === "kfac" ? kfac(la, layer, own, gradients) : mahalanobis(la, layer, gradients);
+  const name = gradients === null || gradients.blocked !== null ? "covariance" : metric;
+  return METRICS[name](la, layer, { statistics: async () => own, gradients: async () => gradients! });
 }

@@ -34,7 +34,7 @@ const IMAGES = 384;
 const LEAST_IMAGES = 48;
 const SENSITIVITY_MACS = 5e12;
 
-/** Candidates that are measured of a method's, and of a layer's where all its methods are read off together. */
+/** How many candidates are measured of each method, or of a whole layer where its methods are interpolated together. */
 const OF_METHOD = 4;
 const OF_LAYER = 3;
 
@@ -86,7 +86,7 @@ export async function measureSensitivities(
 /** Bytes of the reference's values that are kept. */
 const REFERENCE_BYTES = 512 * 2 ** 20;
 
-/** As many images as the reference's values can be kept of. */
+/** How many images the reference's values can be kept of. */
 async function affordableImages(
   model: Model,
   calibration: Calibration,
@@ -103,7 +103,7 @@ async function affordableImages(
   return Math.max(1, Math.floor((REFERENCE_BYTES * samples.length) / Math.max(1, bytes)));
 }
 
-/** Candidates of a layer that are read off together. */
+/** Candidates of a layer whose sensitivities are interpolated together. */
 type Groups = ReadonlyMap<ScoredLayer, readonly (readonly Candidate[])[]>;
 
 /**
@@ -120,7 +120,7 @@ function affordableRuns(open: readonly ScoredLayer[], wanted: (candidate: Candid
   return { ...chosen, images };
 }
 
-/** Of all runs, an image: each is of the layer and those that follow. */
+/** MACs of all runs for one image: each run computes the layer and all layers after it. */
 function macsOf(
   open: readonly ScoredLayer[],
   { groups, most }: { readonly groups: Groups; readonly most: number },
@@ -222,7 +222,7 @@ interface Point {
   readonly sensitivity: number;
 }
 
-/** Below these, errors and sensitivities are taken for none. */
+/** Errors and sensitivities below these count as zero. */
 const LEAST_ERROR = 1e-6;
 const LEAST_SENSITIVITY = 1e-9;
 
@@ -241,7 +241,7 @@ export function sensitivityAt(error: number, measured: readonly Point[]): number
   return Math.exp(a.y + ((b.y - a.y) * (x - a.x)) / Math.max(b.x - a.x, 1e-12));
 }
 
-/** In logarithms, by ascending error, each no less harmful than those before it. */
+/** In logarithms, by ascending error, each no less sensitive than those before it. */
 function rising(measured: readonly Point[]): readonly { x: number; y: number }[] {
   const sorted = measured.toSorted((a, b) => a.error - b.error || a.sensitivity - b.sensitivity);
   let most = 0;

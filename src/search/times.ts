@@ -103,7 +103,7 @@ export async function timeCandidates(
   return { layers, candidates };
 }
 
-/** Seconds that a contender is taken to need, as long as none has been timed; and candidates of a group that make sense at least. */
+/** Seconds that a candidate is assumed to take until one has been timed; and the fewest candidates of a group worth timing. */
 const GUESSED_SECONDS = 0.2;
 const LEAST_TIMED = 2;
 

@@ -12,6 +12,8 @@ import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { convModel, normal, relativeDifference } from "../support/nets.ts";
 
+const ONCE = { seed: 1, control: {} };
+
 let la: Linalg;
 beforeAll(async () => {
   la = await openLinalg({});
@@ -65,7 +67,7 @@ for (const method of ["channel", "spatial"]) {
       const replaced = replaceLayer(original, layer, await cut(layer, method, 6), biasVector(layer));
       const calibration = images(40);
       const start = startCaches(calibration, {});
-      const { model, before, after } = await refit(la, original, layer, replaced, start, 1, {});
+      const { model, before, after } = await refit(la, { original, layer, replaced, caches: start }, ONCE);
       expect(after).toBeLessThan(before);
       const [first, last] = [
         await outputError(original, replaced.model, calibration),
@@ -83,7 +85,7 @@ test("finds the last factor again when it was lost", async () => {
   const broken = [first!, { ...second!, weight: new Float32Array(second!.weight.length) }];
   const replaced = replaceLayer(original, layer, { stages: broken }, new Float32Array(24));
   const calibration = images(60);
-  const { model, lambda } = await refit(la, original, layer, replaced, startCaches(calibration, {}), 1, {});
+  const { model, lambda } = await refit(la, { original, layer, replaced, caches: startCaches(calibration, {}) }, ONCE);
   expect(lambda).not.toBeNull();
   const x = float32([1, C, H, W], normal(C * H * W, 99));
   const [y, z] = [await runOnce(original, { x }), await runOnce(model, { x })];
@@ -94,7 +96,7 @@ test("one image is enough not to fail, and changes nothing", async () => {
   const original = convModel({ F: 24, C });
   const layer = findLayers(original, inferShapes(original, { x: [1, C, H, W] }))[0]!;
   const replaced = replaceLayer(original, layer, await cut(layer, "channel", 6), biasVector(layer));
-  const fitted = await refit(la, original, layer, replaced, startCaches(images(1), {}), 1, {});
+  const fitted = await refit(la, { original, layer, replaced, caches: startCaches(images(1), {}) }, ONCE);
   expect(fitted.lambda).toBeNull();
   expect(fitted.model).toBe(replaced.model);
 });
@@ -109,7 +111,7 @@ test("a lost last factor with groups and an order of its own is found again", as
   const original = replaceLayer(own, layer, { stages: [first, second], order }, biasVector(layer)).model;
   const broken = { stages: [first, { ...second, weight: new Float32Array(F * 18) }], order };
   const replaced = replaceLayer(own, layer, broken, new Float32Array(F));
-  const { model } = await refit(la, original, layer, replaced, startCaches(images(60), {}), 1, {});
+  const { model } = await refit(la, { original, layer, replaced, caches: startCaches(images(60), {}) }, ONCE);
   const x = float32([1, C, H, W], normal(C * H * W, 99));
   const [y, z] = [await runOnce(original, { x }), await runOnce(model, { x })];
   expect(relativeDifference(z.y!.data as Float32Array, y.y!.data as Float32Array)).toBeLessThan(1e-3);
