@@ -31,6 +31,7 @@ const ORDER = [
   "pipeline",
   "compress.ts",
   "index.ts",
+  "web.ts",
   "cli",
 ];
 

@@ -147,7 +147,7 @@ test.each([
 });
 
 test("bundles for a page without anything of Node", async () => {
-  const stdin = { contents: 'export { compress } from "lowrank";', resolveDir: app };
+  const stdin = { contents: 'export { compress, configureWeb } from "lowrank/web";', resolveDir: app };
   const options = { stdin, bundle: true, write: false, metafile: true, format: "esm", platform: "browser" } as const;
   const { metafile, warnings } = await build({ ...options, logLevel: "silent" });
   expect(warnings).toEqual([]);
@@ -155,4 +155,35 @@ test("bundles for a page without anything of Node", async () => {
   expect(inputs.some((name) => name.includes("platform.web.js"))).toBe(true);
   expect(inputs.some((name) => name.includes("onnxruntime-web"))).toBe(true);
   expect(inputs.filter((name) => /onnxruntime-node|sharp|\.node\.js$|dist\/cli/.test(name))).toEqual([]);
+});
+
+test("every type that a public type or function names is public too", async () => {
+  const dist = join(app, "node_modules/lowrank/dist");
+  const declared = (file: string) => readFile(join(dist, file.replace(/\.js$/, ".d.ts")), "utf8");
+  const names = (list: string) => list.split(",").map((name) => name.trim().replace(/^type /, ""));
+  const from = new Map<string, string>();
+  for (const [, list, file] of (await declared("index.d.ts")).matchAll(
+    /export (?:type )?\{([^}]*)\} from "(\.[^"]+)"/g,
+  )) {
+    for (const name of names(list!)) from.set(name, file!.replace(/\.ts$/, ".js"));
+  }
+  const hidden: string[] = [];
+  let looked = 0;
+  for (const [name, file] of from) {
+    const text = (await declared(file)).replace(/\/\*[\s\S]*?\*\//g, "");
+    const start = text.search(new RegExp(`export (declare )?(interface|function|type|class) ${name}\\b`));
+    // Passed on from another file, or a value.
+    if (start < 0) continue;
+    looked++;
+    const [own = ""] = text.slice(start + 1).split(/\n(?:export|declare|interface|type|import) /);
+    const imported = [...text.matchAll(/import (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => names(list!));
+    const known = new Set([
+      ...imported,
+      ...Array.from(text.matchAll(/\b(?:interface|type|class) ([A-Z]\w*)/g), (found) => found[1]!),
+    ]);
+    for (const [used] of own.matchAll(/\b[A-Z]\w*\b/g))
+      if (known.has(used) && !from.has(used)) hidden.push(`${used} of ${name}`);
+  }
+  expect(looked).toBeGreaterThan(100);
+  expect(hidden).toEqual([]);
 });

@@ -27,7 +27,7 @@ export interface ActivationCache {
 }
 
 /** Activations at a cut take at most so many bytes. */
-const KEEP_BYTES = 2 ** 30;
+const KEEP_BYTES = 2 ** 28;
 
 /** At the network's inputs. */
 export function startCache(calibration: Calibration, session: SessionOptions): ActivationCache {

@@ -2,6 +2,8 @@
 // sample of positions a layer, sums in float64. They are what the covariance metric is made of (Denton et al. 2014,
 // section 3.1).
 
+import type { Batch } from "../data/batches.ts";
+import { partOf } from "../data/feeds.ts";
 import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import type { Matrix } from "../linalg/matrix.ts";
@@ -87,7 +89,8 @@ export async function collectStatistics(
   control.onProgress?.({ phase: "statistics", done: 0, total: calibration.count });
   await withSession(withOutputs(model, taps), options.session, async (session) => {
     let done = 0;
-    for await (const { feeds, indices } of calibration.batches()) {
+    const most = imagesARun(layers, calibration);
+    for await (const { feeds, indices } of parts(calibration, most)) {
       checkInterrupted(control);
       const at = { ...(await session.run(feeds)), ...feeds };
       for (const sum of sums) await addBatch(la, sum, at, indices, calibration.count, options);
@@ -96,6 +99,24 @@ export async function collectStatistics(
     }
   });
   return new Map(sums.map((sum) => [sum.layer.name, finish(sum)]));
+}
+
+/** All activations of one run that are read take at most so many bytes, as far as the model's own batch allows. */
+const RUN_BYTES = 128 * 2 ** 20;
+
+function imagesARun(layers: readonly Layer[], { batch, exact }: Calibration): number {
+  const bytes = layers.reduce((sum, layer) => sum + activationBytes(layer), 1);
+  return exact === true ? batch : Math.max(1, Math.min(batch, Math.floor(RUN_BYTES / bytes)));
+}
+
+/** The calibration images, at most so many at a time. */
+async function* parts(calibration: Calibration, most: number): AsyncIterable<Pick<Batch, "feeds" | "indices">> {
+  for await (const { feeds, indices } of calibration.batches()) {
+    for (let from = 0; from < indices.length; from += most) {
+      const part = indices.subarray(from, from + most);
+      yield { feeds: partOf(feeds, indices.length, from, part.length, "zeros"), indices: part };
+    }
+  }
 }
 
 type Activations = Readonly<Record<string, Parameters<typeof readPatches>[0]>>;

@@ -9,7 +9,8 @@ export type KindName = (typeof KIND_NAMES)[number];
 /** How scores over classes are given: any numbers (a softmax makes probabilities of them), probabilities, or one yes or no a class. */
 export type ScoreForm = "scores" | "probabilities" | "sigmoid";
 
-interface Common {
+/** What all heads have. */
+export interface HeadCommon {
   /** The network's own outputs that hold the answer. */
   readonly outputs: readonly string[];
   /** Floats that the answer is made of: the outputs themselves, or what stands before an ArgMax, a TopK or an NMS. */
@@ -18,7 +19,7 @@ interface Common {
   readonly sure: boolean;
 }
 
-export interface ClassesHead extends Common {
+export interface ClassesHead extends HeadCommon {
   readonly kind: "classes";
   readonly form: ScoreForm;
   readonly classes: number;
@@ -26,7 +27,7 @@ export interface ClassesHead extends Common {
   readonly numbered: boolean;
 }
 
-export interface ClassMapHead extends Common {
+export interface ClassMapHead extends HeadCommon {
   readonly kind: "class-map";
   readonly form: "scores" | "probabilities";
   readonly classes: number;
@@ -36,12 +37,12 @@ export interface ClassMapHead extends Common {
   readonly numbered: boolean;
 }
 
-export interface MaskHead extends Common {
+export interface MaskHead extends HeadCommon {
   readonly kind: "mask";
   readonly form: "probabilities" | "logits";
 }
 
-export interface TextHead extends Common {
+export interface TextHead extends HeadCommon {
   readonly kind: "text";
   readonly form: "scores" | "probabilities";
   readonly classes: number;
@@ -49,11 +50,11 @@ export interface TextHead extends Common {
   readonly blank: number;
 }
 
-export interface EmbeddingHead extends Common {
+export interface EmbeddingHead extends HeadCommon {
   readonly kind: "embedding";
 }
 
-export interface ValuesHead extends Common {
+export interface ValuesHead extends HeadCommon {
   readonly kind: "values";
   /** Where the channels stand in the values of one image. */
   readonly axis: number;
@@ -96,7 +97,7 @@ export interface Column {
   readonly at: number;
 }
 
-export interface BoxesHead extends Common {
+export interface BoxesHead extends HeadCommon {
   readonly kind: "boxes";
   /** Of the values: what divergences go by; null where nothing smooth was found behind a list. */
   readonly anchors: AnchorLayout | null;

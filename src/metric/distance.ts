@@ -19,7 +19,7 @@ import { closestProduct, outer } from "./mahalanobis.ts";
 import { confusable } from "./sent-vectors.ts";
 import { type Streaming, streamGradients } from "./stream-gradients.ts";
 
-type Numbers = Float32Array | Float64Array;
+export type Numbers = Float32Array | Float64Array;
 
 /** ||W~ - W||_F. */
 export function frobeniusDistance(a: Numbers, b: Numbers): number {

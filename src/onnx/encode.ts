@@ -10,7 +10,8 @@ import { checkLocation } from "./external.ts";
 import type { Place } from "./tensor.ts";
 import { writeModel } from "./write.ts";
 
-type Bytes = Uint8Array<ArrayBuffer>;
+/** The bytes of a file. */
+export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Protobuf messages end at 2 GiB less one byte. */
 export const PROTOBUF_LIMIT = 2 ** 31 - 1;

@@ -5,13 +5,7 @@
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import type { Importance } from "../analyze/patches.ts";
-import {
-  activationBytes,
-  collectStatistics,
-  LARGE_SIDE,
-  type LayerStatistics,
-  patchesServe,
-} from "../analyze/statistics.ts";
+import { collectStatistics, LARGE_SIDE, type LayerStatistics, patchesServe } from "../analyze/statistics.ts";
 import type { Answers } from "../answers/head.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
@@ -69,7 +63,7 @@ interface Scoring extends ScoreOptions {
   readonly affordable?: Affordable;
 }
 
-/** Statistics of one group of layers, and the activations of one batch that they are made of, take at most so many bytes. */
+/** Statistics of one group of layers take at most so many bytes. */
 const GROUP_BYTES = 512 * 2 ** 20;
 
 /** @param calibration null for the plain metric, which needs no images */
@@ -93,7 +87,7 @@ export async function scoreLayers(
   const gradients = await gradientsOf(model, open, calibration, options, control);
   const pace = paceOf(open, control.deadline);
   const standing = standingOf(given.planned === undefined ? given.methods : []);
-  for (const group of groups(pace.inOrder, calibration?.batch ?? 0, options)) {
+  for (const group of groups(pace.inOrder, options)) {
     if (pace.isOver()) break;
     const statistics = await groupStatistics(la, model, group, calibration, gradients, options, control);
     for (const layer of group) {
@@ -143,13 +137,12 @@ function wantsPatches(layer: Layer, options: Scoring): boolean {
   return patchesServe(layer) || methodsFor(layer, options).some((method) => method.wantsPatches);
 }
 
-function* groups(layers: readonly Layer[], batch: number, options: Scoring): Generator<readonly Layer[]> {
+function* groups(layers: readonly Layer[], options: Scoring): Generator<readonly Layer[]> {
   let group: Layer[] = [];
   let bytes = 0;
   for (const layer of layers) {
     const { F, C, X, Y } = layer.shape;
-    const sums = 8 * ((F > LARGE_SIDE ? 0 : F * F) + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
-    const size = sums + batch * activationBytes(layer);
+    const size = 8 * ((F > LARGE_SIDE ? 0 : F * F) + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
     if (group.length > 0 && bytes + size > GROUP_BYTES) {
       yield group;
       [group, bytes] = [[], 0];

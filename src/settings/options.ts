@@ -100,7 +100,8 @@ export const OPTIONS = {
 
 export type OptionName = keyof typeof OPTIONS;
 
-type ValueOf<S> = S extends OptionSpec<infer T> ? T : never;
+/** What an option of the table holds. */
+export type ValueOf<S> = S extends OptionSpec<infer T> ? T : never;
 
 /** The options of the table, as the library takes them. */
 export type PlainOptions = { readonly [K in OptionName]?: ValueOf<(typeof OPTIONS)[K]> };
