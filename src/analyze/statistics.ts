@@ -45,7 +45,7 @@ export const LARGE_SIDE = 4096;
 export const patchesServe = ({ shape: { F, C, X, Y } }: Layer): boolean => F > LARGE_SIDE && C * X * Y <= LARGE_SIDE;
 
 /** Positions read a layer: enough for a covariance of its patches, and no more. */
-export function sampleTarget(width: number): number {
+function sampleTarget(width: number): number {
   return Math.max(16_384, 4 * width);
 }
 

@@ -116,7 +116,7 @@ function imageFeed({ info, preprocess, whole }: ModelInput, images: readonly Loa
 }
 
 /** Writes one image into its place in the input: (byte * scale - mean) / std, in the model's channel order and layout. */
-export function fillInput({ data, channels }: Pixels, preprocess: Preprocess, into: Float32Array | Uint8Array): void {
+function fillInput({ data, channels }: Pixels, preprocess: Preprocess, into: Float32Array | Uint8Array): void {
   const { order, layout, scale, mean, std } = preprocess;
   const count = data.length / channels;
   for (let c = 0; c < channels; c++) {

@@ -23,7 +23,7 @@ const DTYPES: Readonly<Record<string, ElementType>> = {
 };
 
 /** @throws LowrankError `bad-data` saying what is wrong with the array called `name` */
-export function parseNpy(bytes: Uint8Array, name: string): NdArray {
+function parseNpy(bytes: Uint8Array, name: string): NdArray {
   const magic = String.fromCharCode(...bytes.subarray(1, 6));
   if (bytes.length < 12 || bytes[0] !== 0x93 || magic !== "NUMPY") throw bad(`${name} is not a NumPy array`);
   const wide = bytes[6]! > 1;

@@ -6,10 +6,8 @@ import type { Attribute, Dim, ElementType, Model, Node, Tensor, ValueInfo } from
 export const int = (value: number): Attribute => ({ kind: "int", value });
 export const ints = (value: readonly number[]): Attribute => ({ kind: "ints", value });
 export const float = (value: number): Attribute => ({ kind: "float", value });
-export const floatList = (value: readonly number[]): Attribute => ({ kind: "floats", value });
 export const string = (value: string): Attribute => ({ kind: "string", value });
 export const strings = (value: readonly string[]): Attribute => ({ kind: "strings", value });
-export const tensorAttribute = (value: Tensor): Attribute => ({ kind: "tensor", value });
 
 /** A node of the standard domain. */
 export function node(

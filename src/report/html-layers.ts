@@ -81,7 +81,7 @@ const rankText = (rank: LayerReport["rank"]): string => [rank ?? []].flat().join
 const LEAST_TIME = 0.97;
 
 /** Why a layer is as it was: told by its times where no candidate was faster. */
-export function whyLeft({ reason }: LayerReport, { ms, candidates }: LayerDetails): string {
+function whyLeft({ reason }: LayerReport, { ms, candidates }: LayerDetails): string {
   const timed = candidates.flatMap((each) => each.ms ?? []);
   if (ms === null || timed.length === 0) return reason;
   const fastest = Math.min(...timed);

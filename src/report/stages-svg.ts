@@ -50,7 +50,7 @@ export function stagesSvg({ before, after }: StagesDetails): string {
 }
 
 /** Boxes by column, each after those that it reads. */
-export function stageBoxes(nodes: readonly StageDetails[]): readonly StageBox[] {
+function stageBoxes(nodes: readonly StageDetails[]): readonly StageBox[] {
   const makers = new Map(nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
   const columns = new Map<StageDetails, number>();

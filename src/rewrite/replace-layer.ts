@@ -131,10 +131,7 @@ function convAttributes(layer: Layer, stage: StageShape): Record<string, Attribu
 }
 
 /** The part of a layer's geometry that a stage carries; sizes are those of the stage alone given the layer's input. */
-export function stageGeometry(
-  whole: Geometry,
-  { dims, group, carries }: StageShape,
-): Omit<Geometry, "input" | "output"> {
+function stageGeometry(whole: Geometry, { dims, group, carries }: StageShape): Omit<Geometry, "input" | "output"> {
   const rows = carries === "both" || carries === "rows";
   const columns = carries === "both" || carries === "columns";
   return {

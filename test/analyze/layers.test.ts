@@ -6,11 +6,12 @@ import {
   layersWithoutConstantWeight,
   weightMatrix,
 } from "../../src/analyze/layers.ts";
-import { float, int, ints, model, node, tensorAttribute, valueInfo } from "../../src/graph/build.ts";
+import { float, int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Attribute, Dim, Graph, Model, Node, Tensor } from "../../src/graph/model.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { elementCount } from "../../src/graph/tensor.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
+import { tensorAttribute } from "../support/attributes.ts";
 import { convModel, normal, normalTensor, relativeDifference, smallClassifier } from "../support/nets.ts";
 
 interface Single {

@@ -1,11 +1,12 @@
 // Reads the golden files of test/golden/autodiff.
 
 import { readFileSync } from "node:fs";
-import { float, floatList, int, string } from "../../src/graph/build.ts";
+import { float, int, string } from "../../src/graph/build.ts";
 import type { Attribute } from "../../src/graph/model.ts";
 import { elementCount } from "../../src/graph/tensor.ts";
 import { float32, type NdArray } from "../../src/runtime/session.ts";
 import type { Operand } from "../graph/shape-rules/check.ts";
+import { floatList } from "../support/attributes.ts";
 
 export interface Recipe {
   readonly dims: readonly number[];

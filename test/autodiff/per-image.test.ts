@@ -2,13 +2,13 @@
 
 import { expect, test } from "vitest";
 import { gradient } from "../../src/autodiff/gradient.ts";
-import { perImageGradients } from "../../src/autodiff/per-image.ts";
 import { LowrankError } from "../../src/errors.ts";
 import { float, int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model, Node, Tensor } from "../../src/graph/model.ts";
 import { elementCount } from "../../src/graph/tensor.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { normal, normalTensor } from "../support/nets.ts";
+import { perImageGradients } from "../support/per-image.ts";
 import { relativeError } from "./golden.ts";
 import { loadNetwork, NETWORKS } from "./golden-networks.ts";
 

@@ -3,7 +3,6 @@ import { LowrankError } from "../../src/errors.ts";
 import {
   float,
   floatAttribute,
-  floatList,
   int,
   intAttribute,
   ints,
@@ -15,6 +14,7 @@ import {
   valueInfo,
 } from "../../src/graph/build.ts";
 import { floatTensor } from "../../src/graph/tensor.ts";
+import { floatList } from "../support/attributes.ts";
 
 const one = node(
   "Op",

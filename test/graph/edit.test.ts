@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { float, int, ints, model, node, tensorAttribute, valueInfo } from "../../src/graph/build.ts";
+import { float, int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import {
   constants,
   consumers,
@@ -13,10 +13,11 @@ import {
   withOutputs,
 } from "../../src/graph/edit.ts";
 import type { Graph, Model, Node } from "../../src/graph/model.ts";
-import { printGraph, printModel } from "../../src/graph/print.ts";
 import { floats, floatTensor, integers } from "../../src/graph/tensor.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
+import { tensorAttribute } from "../support/attributes.ts";
 import { normal, relativeDifference, smallClassifier } from "../support/nets.ts";
+import { printGraph, printModel } from "../support/print.ts";
 
 const scalar = (name: string, value: number) => floatTensor(name, [], Float32Array.of(value));
 

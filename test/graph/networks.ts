@@ -1,9 +1,10 @@
 // Small networks of the kinds that are deployed, with free batch size, for tests of shape inference: mobile classifier,
 // channel shuffle, feature pyramid, one-stage detector, windowed attention, text recogniser.
 
-import { float, floatList, int, ints, model, node, string, valueInfo } from "../../src/graph/build.ts";
+import { float, int, ints, model, node, string, valueInfo } from "../../src/graph/build.ts";
 import type { Attribute, Dim, Model, Node, Tensor } from "../../src/graph/model.ts";
 import { intTensor } from "../../src/graph/tensor.ts";
+import { floatList } from "../support/attributes.ts";
 import { normalTensor } from "../support/nets.ts";
 
 /** Collects nodes and constants of a network that grows from its input x. */

@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
-import { float, floatList, int, node, string, strings, tensorAttribute, valueInfo } from "../../src/graph/build.ts";
+import { float, int, node, string, strings, valueInfo } from "../../src/graph/build.ts";
 import type { ElementType, Graph, Model, Tensor } from "../../src/graph/model.ts";
-import { printGraph, printModel, printNode } from "../../src/graph/print.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { floatTensor, intTensor } from "../../src/graph/tensor.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
+import { floatList, tensorAttribute } from "../support/attributes.ts";
 import { smallClassifier } from "../support/nets.ts";
+import { printGraph, printModel, printNode } from "../support/print.ts";
 
 test("a network, as it stands and with its shapes", () => {
   const source: Model = { ...smallClassifier(), metadata: new Map([["lowrank.preprocess", '{"width":16}']]) };

@@ -4,7 +4,6 @@ import { expect, test } from "vitest";
 import { biasVector, type Layer, weightMatrix } from "../../src/analyze/layers.ts";
 import { collectStatistics } from "../../src/analyze/statistics.ts";
 import { classScores } from "../../src/answers/class-scores.ts";
-import { perImageGradients } from "../../src/autodiff/per-image.ts";
 import { LowrankError } from "../../src/errors.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { floatTensor } from "../../src/graph/tensor.ts";
@@ -20,6 +19,7 @@ import { gradientStatistics } from "../../src/metric/gradients.ts";
 import { confusable } from "../../src/metric/sent-vectors.ts";
 import { float32, runOnce } from "../../src/runtime/session.ts";
 import { convModel, normal } from "../support/nets.ts";
+import { perImageGradients } from "../support/per-image.ts";
 import { calibration, changes, golden, goldenNet, H, images, layersOf } from "./golden.ts";
 import { asWeight, MANY, manyImages, manyKinds, sentVectors, withSent } from "./kinds.ts";
 

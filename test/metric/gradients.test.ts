@@ -4,7 +4,6 @@ import { expect, test } from "vitest";
 import type { Layer } from "../../src/analyze/layers.ts";
 import { classScores } from "../../src/answers/class-scores.ts";
 import { gradient } from "../../src/autodiff/gradient.ts";
-import { perImageGradients } from "../../src/autodiff/per-image.ts";
 import { LowrankError } from "../../src/errors.ts";
 import { model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model, Node, Tensor } from "../../src/graph/model.ts";
@@ -15,6 +14,7 @@ import type { Control, Progress } from "../../src/progress.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { decode, relativeError } from "../autodiff/golden.ts";
 import { normal, normalTensor, relativeDifference } from "../support/nets.ts";
+import { perImageGradients } from "../support/per-image.ts";
 import { calibration, golden, goldenNet, H, images, K, layersOf, N } from "./golden.ts";
 import { asWeight, MANY, manyImages, manyKinds, sentVectors, withSent } from "./kinds.ts";
 

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { int, ints, model, node, tensorAttribute, valueInfo } from "../../src/graph/build.ts";
+import { int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import { consumers } from "../../src/graph/edit.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { floatTensor } from "../../src/graph/tensor.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { widen } from "../../src/rewrite/float16.ts";
 import { float32, openSession, runOnce } from "../../src/runtime/session.ts";
+import { tensorAttribute } from "../support/attributes.ts";
 import { halfModel, halfTensor } from "../support/halves.ts";
 import { normal, normalTensor, relativeDifference, smallClassifier } from "../support/nets.ts";
 

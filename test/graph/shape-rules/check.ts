@@ -7,11 +7,11 @@ import { expect } from "vitest";
 import { LowrankError } from "../../../src/errors.ts";
 import { model, node, valueInfo } from "../../../src/graph/build.ts";
 import type { Attribute, Dim, Model, Tensor } from "../../../src/graph/model.ts";
-import { printNode } from "../../../src/graph/print.ts";
 import { inferValues } from "../../../src/graph/shapes.ts";
 import { elementCount } from "../../../src/graph/tensor.ts";
 import { random } from "../../../src/linalg/random.ts";
 import { type NdArray, withSession } from "../../../src/runtime/session.ts";
+import { printNode } from "../../support/print.ts";
 
 /** An input of the operator: fed when it runs, or a constant of the model. */
 export interface Operand extends NdArray {

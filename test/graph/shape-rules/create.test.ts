@@ -1,19 +1,9 @@
 import { expect, test } from "vitest";
-import {
-  float,
-  floatList,
-  int,
-  ints,
-  model,
-  node,
-  string,
-  strings,
-  tensorAttribute,
-  valueInfo,
-} from "../../../src/graph/build.ts";
+import { float, int, ints, model, node, string, strings, valueInfo } from "../../../src/graph/build.ts";
 import type { Attribute } from "../../../src/graph/model.ts";
 import { inferValues } from "../../../src/graph/shapes.ts";
 import { floatTensor, intTensor } from "../../../src/graph/tensor.ts";
+import { floatList, tensorAttribute } from "../../support/attributes.ts";
 import { checkOperator, fed, floats, list, type OpCase, x } from "./check.ts";
 
 const constant = (attributes: Record<string, Attribute>): OpCase => ({

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { floatList, int, ints, model, node, string, valueInfo } from "../../../src/graph/build.ts";
+import { int, ints, model, node, string, valueInfo } from "../../../src/graph/build.ts";
 import { inferShapes } from "../../../src/graph/shapes.ts";
 import { intTensor } from "../../../src/graph/tensor.ts";
+import { floatList } from "../../support/attributes.ts";
 import { checkOperator, checkRandom, fed, floats, list, type OpCase, shaped, x } from "./check.ts";
 
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 2, maxLength: 2 });

@@ -1,9 +1,9 @@
 // A model as text, for snapshots in tests and for people who debug: the same model gives the same text. There is no way
 // back from it.
 
-import type { Attribute, Dim, ElementType, Graph, Model, Node, Tensor } from "./model.ts";
-import type { Shapes, TypedShape } from "./shapes.ts";
-import { ELEMENT_BITS, elementCount, floats, viewOf } from "./tensor.ts";
+import type { Attribute, Dim, ElementType, Graph, Model, Node, Tensor } from "../../src/graph/model.ts";
+import type { Shapes, TypedShape } from "../../src/graph/shapes.ts";
+import { ELEMENT_BITS, elementCount, floats, viewOf } from "../../src/graph/tensor.ts";
 
 /** Constants of up to this many elements are written out. */
 const SMALL = 8;

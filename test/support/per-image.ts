@@ -2,16 +2,10 @@
 // with them): the ordinary walk where values belong to images, and at each weight the product before its sum over the images.
 // The images must not mix on the way, as they do not in a network that answers for each on its own.
 
-import { LowrankError } from "../errors.ts";
-import { floatAttribute, intAttribute } from "../graph/build.ts";
-import { usedBy } from "../graph/edit.ts";
-import type { Model, Node } from "../graph/model.ts";
-import type { GivenShapes } from "../graph/shapes.ts";
-import { elementCount } from "../graph/tensor.ts";
-import { type Emitter, matmul, reduceSum, reshape, scale, swapLast } from "./emit.ts";
-import { type GradientCall, input, spatialAxes, uncovered, upstream } from "./rule.ts";
-import { weightGradient } from "./rules/conv-weight.ts";
-import { windowOf } from "./rules/window.ts";
+import { type Emitter, matmul, reduceSum, reshape, scale, swapLast } from "../../src/autodiff/emit.ts";
+import { type GradientCall, input, spatialAxes, uncovered, upstream } from "../../src/autodiff/rule.ts";
+import { weightGradient } from "../../src/autodiff/rules/conv-weight.ts";
+import { windowOf } from "../../src/autodiff/rules/window.ts";
 import {
   backwards,
   callOf,
@@ -25,7 +19,13 @@ import {
   startWalk,
   through,
   type Walk,
-} from "./walk.ts";
+} from "../../src/autodiff/walk.ts";
+import { LowrankError } from "../../src/errors.ts";
+import { floatAttribute, intAttribute } from "../../src/graph/build.ts";
+import { usedBy } from "../../src/graph/edit.ts";
+import type { Model, Node } from "../../src/graph/model.ts";
+import type { GivenShapes } from "../../src/graph/shapes.ts";
+import { elementCount } from "../../src/graph/tensor.ts";
 
 /**
  * The gradients of N losses, the n-th that of image n alone.
