@@ -11,6 +11,7 @@ import { decodeModel } from "../onnx/decode.ts";
 import { encodeFiles, PROTOBUF_LIMIT } from "../onnx/encode.ts";
 import { checkRange, type ExternalReader } from "../onnx/external.ts";
 import { checkInterrupted } from "../progress.ts";
+import { isRunning } from "./process.node.ts";
 import { reason } from "./reason.node.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -226,16 +227,6 @@ async function sweep(folder: string): Promise<void> {
     const id = name.startsWith(OWN) ? Number(/^(\d+)-/.exec(name.slice(OWN.length))?.[1] ?? Number.NaN) : Number.NaN;
     if (Number.isNaN(id) || isRunning(id)) continue;
     await rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
-  }
-}
-
-function isRunning(id: number): boolean {
-  try {
-    process.kill(id, 0);
-    return true;
-  } catch (error) {
-    // Another user's process cannot be asked, but is there.
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openWorkFolder, workFolderAt } from "../../src/cli/work.ts";
@@ -176,6 +176,9 @@ describe("interrupted", () => {
 });
 
 describe("the work folder", () => {
+  /** What is in it beside this run's lock. */
+  const unlocked = async (path: string) => (await readdir(path)).filter((name) => !name.startsWith("lock-"));
+
   const checkpoint = (fingerprint: string): Checkpoint => ({
     ...{ fingerprint, step: 1, lossSum: 2, history: [], best: { epoch: 0, score: -1 } },
     start: { epoch: 0, loss: null, validation_loss: 1, top1: 0.5 },
@@ -193,7 +196,11 @@ describe("the work folder", () => {
     const listeners = process.listenerCount("exit");
     await spill.dispose();
     expect(process.listenerCount("exit")).toBe(listeners - 1);
-    expect(await readdir("spill.work")).toEqual([]);
+    expect(await unlocked("spill.work")).toEqual([]);
+    await expect(spill.append(parts[0]!)).rejects.toMatchObject({
+      code: "bad-option",
+      message: expect.stringMatching(/^cannot write to the work folder spill\.work: /),
+    });
     await work.leave();
     expect(await leftovers()).toEqual([]);
   });
@@ -223,6 +230,24 @@ describe("the work folder", () => {
     await (await loop.open()).done();
   });
 
+  test("removed, it is made again for what is saved; what cannot be saved is told, once", async () => {
+    const folder = workFolderAt("gone.work");
+    const work = await folder.open();
+    await rm("gone.work", { recursive: true });
+    await work.save(checkpoint("mine"));
+    expect(await work.load("mine")).toEqual(checkpoint("mine"));
+    await rm("gone.work", { recursive: true });
+    await writeFile("gone.work", "no folder");
+    await work.save(checkpoint("mine"));
+    await work.saveLoop(smallClassifier());
+    expect(work.notes).toEqual([
+      expect.stringMatching(/^not all results could be kept in the work folder gone\.work: /),
+    ]);
+    expect(folder.interrupted()).toContain("and not all results could be kept in gone.work: ");
+    await rm("gone.work");
+    await work.leave();
+  });
+
   test("its work is marked with the version of the package", async () => {
     const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
     const work = await openWorkFolder("version.work");
@@ -233,10 +258,10 @@ describe("the work folder", () => {
   test("a process that ends at once takes its cache along; what one left that was killed goes when a run is done", async () => {
     const work = await openWorkFolder("killed.work");
     const spill = await work.spill();
-    expect(await readdir("killed.work")).toHaveLength(1);
+    expect(await unlocked("killed.work")).toHaveLength(1);
     // What process.exit() calls.
     process.listeners("exit").at(-1)!.call(process, 130);
-    expect(await readdir("killed.work")).toEqual([]);
+    expect(await unlocked("killed.work")).toEqual([]);
     await spill.dispose();
     await mkdir("killed.work/lowrank-cache-abc123");
     await writeFile("killed.work/mine.txt", "not lowrank's");
