@@ -61,9 +61,8 @@ async function compareSensitivities(name: string, data: Dataset) {
         (candidate) => some.has(candidate),
         calibration!,
         answers,
+        mostMacs === undefined ? {} : { mostMacs },
         {},
-        {},
-        mostMacs,
       );
     tell("reading sensitivities off");
     const start = performance.now();

@@ -143,22 +143,14 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   const isWanted = (candidate: Candidate) => wanted.has(candidate);
   const candidates = [...wanted];
   const { calibration } = images;
+  const how = { session, memo };
   const measured =
     calibration === null
       ? null
-      : await memo('["sensitivities"]', async () => {
-          const sensitivities = await measureSensitivities(
-            model,
-            scored,
-            isWanted,
-            calibration,
-            answers!,
-            session,
-            control,
-          );
-          return candidates.map((candidate) => sensitivities.get(candidate)!);
-        });
-  const sensitivities = new Map(candidates.map((candidate, i) => [candidate, measured?.[i] ?? candidate.error ** 2]));
+      : await measureSensitivities(model, scored, isWanted, calibration, answers!, how, control);
+  const sensitivities = new Map(
+    candidates.map((candidate) => [candidate, measured?.get(candidate) ?? candidate.error ** 2]),
+  );
   const open = scored.map((one) => ({ ...one, candidates: one.candidates.filter(isWanted) }));
   const sensitivityOf = (candidate: Candidate) => sensitivities.get(candidate)!;
   if (!timed) return { pool: { scored: open, costs, sensitivityOf, times: null }, wholeMs: null, startMs: null };

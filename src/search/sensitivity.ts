@@ -13,6 +13,7 @@ import { applyToPatch } from "../approximate/apply.ts";
 import type { Factors, MethodName, Stage } from "../approximate/method.ts";
 import { isPast, MARKS } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
+import { digest, type Memo, memoryMemo } from "../memo.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -38,10 +39,17 @@ const SENSITIVITY_MACS = 5e12;
 const OF_METHOD = 4;
 const OF_LAYER = 3;
 
+export interface SensitivityOptions {
+  readonly session?: SessionOptions;
+  /** Keeps what was measured of each layer; by default in memory only. */
+  readonly memo?: Memo;
+  /** Multiply-accumulates that all runs may take, beyond the least that there must be. */
+  readonly mostMacs?: number;
+}
+
 /**
  * @param model the network that the layers belong to; their decompositions are of its weights
  * @param wanted the candidates that may be chosen; the others have no sensitivity
- * @param mostMacs multiply-accumulates that all runs may take, beyond the least that there must be
  */
 export async function measureSensitivities(
   model: Model,
@@ -49,38 +57,89 @@ export async function measureSensitivities(
   wanted: (candidate: Candidate) => boolean,
   calibration: Calibration,
   answers: Answers,
-  session: SessionOptions,
+  { session = {}, memo = memoryMemo(), mostMacs = SENSITIVITY_MACS }: SensitivityOptions,
   control: Control,
-  mostMacs = SENSITIVITY_MACS,
 ): Promise<Sensitivities> {
   const sensitivities = new Map<Candidate, number>();
   const open = scored.filter(({ candidates }) => candidates.some(wanted));
   const some = () => referenceOf(startCache(firstImages(calibration, LEAST_IMAGES), session), model, answers, control);
   const macs = LEAST_IMAGES * open.reduce((sum, { layer }) => sum + layer.macs, 0);
-  const inTime = await affordableMacs(macs, some, mostMacs, control);
+  // Kept since it hangs on the clock: gone on with, a run must not measure other layers on other images.
+  const inTime = await memo(JSON.stringify(["sensitivities in time", mostMacs]), () =>
+    affordableMacs(macs, some, mostMacs, control),
+  );
   const { groups, most, images } = affordableRuns(open, wanted, inTime);
   const keepable = await affordableImages(model, calibration, answers, session, control);
-  let cache = startCache(firstImages(calibration, Math.min(images, keepable)), session);
-  const reference = await referenceOf(cache, model, answers, control);
+  const count = Math.min(images, keepable);
+  const reach = walk(model, open, startCache(firstImages(calibration, count), session), answers, control);
+  let measured = 0;
   for (const [done, one] of open.entries()) {
     if (isPast(control.deadline, MARKS.sensitivities)) break;
-    control.onProgress?.({ phase: "sensitivities", done, total: open.length, note: one.layer.name });
-    cache = await advance(cache, model, one.layer.node, [], () => {}, control);
-    for (const candidates of groups.get(one)!) {
-      const measured: Point[] = [];
-      for (const candidate of anchors(candidates, most)) {
-        checkInterrupted(control);
-        const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
-        const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
-        const sensitivity = await meanDivergence(reference, cache, changed, answers, control);
-        measured.push({ error: candidate.error, sensitivity });
+    const own = groups.get(one)!;
+    const found = await memo(await keyOf(one, own, most, count), async () => {
+      control.onProgress?.({ phase: "sensitivities", done, total: open.length, note: one.layer.name });
+      measured++;
+      const { reference, cache } = await reach(done);
+      const each: number[] = [];
+      for (const candidates of own) {
+        each.push(...(await measureGroup(model, one, candidates, most, reference, cache, answers, control)));
       }
-      for (const candidate of candidates) sensitivities.set(candidate, sensitivityAt(candidate.error, measured));
-    }
+      return each;
+    });
+    for (const [i, candidate] of own.flat().entries()) sensitivities.set(candidate, found[i]!);
   }
   guessSensitivities(open, wanted, sensitivities, control.deadline);
-  control.onProgress?.({ phase: "sensitivities", done: open.length, total: open.length });
+  if (measured > 0) control.onProgress?.({ phase: "sensitivities", done: open.length, total: open.length });
   return sensitivities;
+}
+
+/** Of all that a layer's sensitivities depend on beside the network and the images: what is asked of it, and how much of that is run. */
+async function keyOf(
+  { layer }: ScoredLayer,
+  groups: readonly (readonly Candidate[])[],
+  most: number,
+  images: number,
+): Promise<string> {
+  const asked = groups.map((group) => group.map(({ method, rank, error }) => [method, rank, error]));
+  return JSON.stringify(["sensitivities", layer.name, await digest([JSON.stringify([most, images, asked])])]);
+}
+
+/**
+ * Runs images up to one layer after the other, and the original's answers to them, once they are asked for. No layer on the way is
+ * passed over: the runtime may round otherwise where it runs a longer piece at once.
+ */
+function walk(model: Model, open: readonly ScoredLayer[], start: ActivationCache, answers: Answers, control: Control) {
+  let reference: Reference | null = null;
+  let [cache, passed] = [start, 0];
+  return async (index: number) => {
+    reference ??= await referenceOf(start, model, answers, control);
+    for (; passed <= index; passed++) {
+      cache = await advance(cache, model, open[passed]!.layer.node, [], () => {}, control);
+    }
+    return { reference, cache };
+  };
+}
+
+/** The sensitivity of each of a layer's candidates that are read off together. */
+async function measureGroup(
+  model: Model,
+  one: ScoredLayer,
+  candidates: readonly Candidate[],
+  most: number,
+  reference: Reference,
+  cache: ActivationCache,
+  answers: Answers,
+  control: Control,
+): Promise<readonly number[]> {
+  const measured: Point[] = [];
+  for (const candidate of anchors(candidates, most)) {
+    checkInterrupted(control);
+    const factors = await one.decompositions.get(candidate.method)!.cut(candidate.rank);
+    const changed = replaceLayer(model, one.layer, factors, correctedBias(one, factors)).model;
+    const sensitivity = await meanDivergence(reference, cache, changed, answers, control);
+    measured.push({ error: candidate.error, sensitivity });
+  }
+  return candidates.map(({ error }) => sensitivityAt(error, measured));
 }
 
 /** Bytes of the reference's values that are kept. */

@@ -13,6 +13,8 @@ import { rebuild } from "../../src/approximate/rebuild.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { median } from "../../src/measure/statistics.ts";
+import { type Memo, memoryMemo } from "../../src/memo.ts";
+import type { Progress } from "../../src/progress.ts";
 import { replaceLayer } from "../../src/rewrite/replace-layer.ts";
 import { float32, type NdArray, runOnce } from "../../src/runtime/session.ts";
 import { scoreLayers } from "../../src/search/score.ts";
@@ -64,12 +66,50 @@ function divergence(p: NdArray, q: NdArray): number {
 }
 
 describe("sensitivity", () => {
+  test("stopped and gone on with, only the layers that are left are measured, and all come out the same", async () => {
+    const options = { methods: methodsNamed(["channel", "svd"]), metric: "kfac" as const, session: {}, seed: 0 };
+    const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
+    const measure = (memo: Memo, told: string[], signal?: AbortSignal) => {
+      const onProgress = ({ note }: Progress) => void told.push(...(note === undefined ? [] : [note]));
+      return measureSensitivities(
+        source,
+        scored,
+        () => true,
+        calibration,
+        answers,
+        { memo },
+        {
+          onProgress,
+          ...(signal && { signal }),
+        },
+      );
+    };
+    const all: string[] = [];
+    const alone = await measure(memoryMemo(), all);
+    expect(all.length).toBeGreaterThan(2);
+    const abort = new AbortController();
+    const kept = memoryMemo();
+    let layers = 0;
+    const stopping: Memo = async (key, compute) => {
+      const value = await kept(key, compute);
+      if (key.startsWith('["sensitivities",') && ++layers === 2) abort.abort();
+      return value;
+    };
+    await expect(measure(stopping, [], abort.signal)).rejects.toMatchObject({ code: "interrupted" });
+    const rest: string[] = [];
+    expect([...(await measure(kept, rest)).values()]).toEqual([...alone.values()]);
+    expect(rest).toEqual(all.slice(2));
+    const none: string[] = [];
+    expect([...(await measure(kept, none)).values()]).toEqual([...alone.values()]);
+    expect(none).toEqual([]);
+  });
+
   test("of all methods of a layer together, where few runs are affordable, goes by the error and is near what each would be told", async () => {
     const methods = methodsNamed(["channel", "spatial", "tucker2", "svd"]);
     const options = { methods, metric: "kfac" as const, session: {}, seed: 0 };
     const scored = await scoreLayers(la, source, layersOf(), calibration, options, {});
     const apart = await measureSensitivities(source, scored, () => true, calibration, answers, {}, {});
-    const together = await measureSensitivities(source, scored, () => true, calibration, answers, {}, {}, 0);
+    const together = await measureSensitivities(source, scored, () => true, calibration, answers, { mostMacs: 0 }, {});
     const factors: number[] = [];
     for (const { candidates } of scored) {
       const sorted = candidates.toSorted((a, b) => a.error - b.error);
