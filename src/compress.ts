@@ -11,12 +11,14 @@ import type { Model } from "./graph/model.ts";
 import { inferShapes } from "./graph/shapes.ts";
 import { withLinalg } from "./linalg/products.ts";
 import type { LayerTime } from "./measure/layers.ts";
+import { memoryMemo, noStore } from "./memo.ts";
 import { decodeModel } from "./onnx/decode.ts";
 import { encodedSize } from "./onnx/digest.ts";
 import { dropOf, telling, understand } from "./pipeline/answers.ts";
 import { applyPlan, type Outcome, replacedTimes, type Work } from "./pipeline/apply-plan.ts";
 import { detailsOf } from "./pipeline/details.ts";
 import { chooseImages, chooseTuning, type Images } from "./pipeline/images.ts";
+import { keeping } from "./pipeline/keep.ts";
 import { type Prepared, prepare } from "./pipeline/prepare.ts";
 import { type Searched, search } from "./pipeline/search.ts";
 import { type Spent, timed } from "./progress.ts";
@@ -56,7 +58,7 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   const images = await telling(prepared, await chooseTuning(prepared, drawn, answers, settings), answers, settings);
   return withLinalg(settings.session, async (la) => {
     const given = settings.plan === null ? undefined : await readPlan(la, settings.plan, prepared.layers);
-    const base = { la, prepared, images, answers, settings };
+    const base = { la, prepared, images, answers, settings: await keeping({ prepared, images, answers, settings }) };
     const scored = await score(base, given);
     const work: Work = { ...base, scored, score: rescorer(base) };
     const searched =
@@ -79,17 +81,18 @@ function outOfTime(error: unknown, missed: readonly string[]): never {
 }
 
 function score({ la, prepared, images, answers, settings }: Base, planned?: Plan): Promise<readonly ScoredLayer[]> {
-  const { methods, metric, confusable, session, seed, control } = settings;
-  const scoring = { methods, metric, labels: confusable, planned, session, seed, ...(answers !== null && { answers }) };
+  const { methods, metric, confusable, session, seed, memo, store, control } = settings;
+  const how = { methods, metric, labels: confusable, planned, session, seed, memo, store };
+  const scoring = { ...how, ...(answers !== null && { answers }) };
   return scoreLayers(la, prepared.model, prepared.layers, images.calibration, scoring, control);
 }
 
-/** Takes a single layer apart again as it is in another network. */
+/** Takes a single layer apart again as it is in another network, of which nothing is kept. */
 function rescorer(base: Base): Work["score"] {
   const { onProgress, ...control } = base.settings.control;
-  const settings = { ...base.settings, control };
   return async (model, layer, choice) => {
     const prepared = { ...base.prepared, model, layers: [layer] };
+    const settings = { ...base.settings, control, memo: memoryMemo(), store: noStore };
     return (await score({ ...base, prepared, settings }, new Map([[layer.name, choice]])))[0]!;
   };
 }

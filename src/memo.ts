@@ -13,6 +13,17 @@ export function memoryMemo(): Memo {
   };
 }
 
+/** Bytes by key, for what is too large for JSON. Whoever asks can do without: what is not there is made again. */
+export interface ByteStore {
+  /** Null where nothing is kept under the key. */
+  readonly get: (key: string) => Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Takes the bytes in pieces; keeps nothing where it has no room. */
+  readonly put: (key: string, pieces: readonly Uint8Array<ArrayBuffer>[]) => Promise<void>;
+}
+
+/** Keeps nothing. */
+export const noStore: ByteStore = { get: async () => null, put: async () => {} };
+
 /** Bytes that are hashed at once: the platform's hash copies what it is given. */
 const SLICE = 2 ** 28;
 
@@ -38,3 +49,9 @@ export const prefixed =
   (memo: Memo, prefix: string): Memo =>
   (key, compute) =>
     memo(`${prefix} ${key}`, compute);
+
+/** The same store for one of several runs. */
+export const prefixedStore = ({ get, put }: ByteStore, prefix: string): ByteStore => ({
+  get: (key) => get(`${prefix} ${key}`),
+  put: (key, pieces) => put(`${prefix} ${key}`, pieces),
+});

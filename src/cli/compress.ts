@@ -139,7 +139,7 @@ async function compressFile(
   };
   try {
     const names = { input: path, output };
-    const kept = work && { work, memo: work.memo };
+    const kept = work && { work, memo: work.memo, store: work.store };
     const score = flags.score === undefined ? undefined : await readScore(flags.score);
     const inputs = { ...(data && { data }), ...(plan !== undefined && { plan }), ...(score && { score }), ...kept };
     const settings = { ...compressOptions(flags), ...inputs, ...running };

@@ -1,5 +1,5 @@
-// The folder in which a long run keeps what it needs to go on: its last checkpoint, the network between two layers of
-// Denton's loop, and what does not fit into memory.
+// The folder in which a long run keeps what it needs to go on: what a search has found out, the last checkpoint of a training, the
+// network between two layers of Denton's loop, and what does not fit into memory.
 
 import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, open, readdir, rm, rmdir } from "node:fs/promises";
@@ -11,15 +11,18 @@ import { type Checkpoint, checkpointModel, readCheckpoint } from "../finetune/ch
 import type { LoopFolder } from "../finetune/layerwise.ts";
 import type { Spill } from "../finetune/store.ts";
 import type { Model } from "../graph/model.ts";
-import type { Memo } from "../memo.ts";
+import type { ByteStore, Memo } from "../memo.ts";
 import { type Lock, lockFolder } from "./lock.ts";
 import { fileMemo, type Keep } from "./memo.ts";
 import { NOTHING_WRITTEN } from "./run.ts";
+import { folderStore } from "./store.ts";
 import { VERSION } from "./version.ts";
 
 export interface OpenWorkFolder extends LoopFolder {
   /** What a search has found out so far. */
   readonly memo: Memo;
+  /** Statistics of layers. */
+  readonly store: ByteStore;
   /** What was found amiss, one sentence each. */
   readonly notes: readonly string[];
   /** What to say of a run that was stopped: whether it can be gone on with. */
@@ -52,6 +55,7 @@ export function workFolderAt(path: string): FolderToOpen {
 const CHECKPOINT = "checkpoint.onnx";
 const LOOP = "layers.onnx";
 const RESULTS = "results.jsonl";
+const STATISTICS = "statistics";
 const CACHE = "lowrank-cache-";
 
 /** @throws LowrankError `bad-option` where the folder cannot be made, or another run has it */
@@ -71,6 +75,7 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
   return {
     version: VERSION,
     memo,
+    store: await folderStore(join(path, STATISTICS), keeping.keep),
     notes: keeping.notes,
     interrupted: keeping.interrupted,
     ...savedWork(path, keeping),
@@ -81,7 +86,12 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
     async done() {
       // Caches only where an earlier run was killed outright.
       const caches = (await readdir(path).catch(() => [])).filter((name) => name.startsWith(CACHE));
-      for (const name of [RESULTS, ...[CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]), ...caches]) {
+      for (const name of [
+        RESULTS,
+        STATISTICS,
+        ...[CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]),
+        ...caches,
+      ]) {
         await rm(join(path, name), { recursive: true, force: true });
       }
       await leave();

@@ -2,7 +2,7 @@
 // run as metadata. So it is written and read by the code that writes and reads models.
 
 import { LowrankError } from "../errors.ts";
-import { ints, model, node, valueInfo } from "../graph/build.ts";
+import { carrier } from "../graph/build.ts";
 import type { Model, Tensor } from "../graph/model.ts";
 import { floats, floatTensor } from "../graph/tensor.ts";
 
@@ -41,14 +41,8 @@ export interface Checkpoint extends Place {
 const KEY = "lowrank.checkpoint";
 
 export function checkpointModel({ state, bestWeights, ...place }: Checkpoint): Model {
-  return model({
-    inputs: [],
-    // What every ONNX file must have.
-    outputs: [valueInfo("done", "int64", [1])],
-    nodes: [node("Constant", [], ["done"], { value_ints: ints([place.step]) })],
-    initializers: [...tensorsOf(state, "state/"), ...tensorsOf(bestWeights, "best/")],
-    metadata: { [KEY]: JSON.stringify(place) },
-  });
+  const tensors = [...tensorsOf(state, "state/"), ...tensorsOf(bestWeights, "best/")];
+  return carrier(tensors, { [KEY]: JSON.stringify(place) });
 }
 
 function tensorsOf(values: ReadonlyMap<string, Float32Array>, prefix: string): Tensor[] {

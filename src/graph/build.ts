@@ -53,6 +53,17 @@ export function model(parts: ModelParts): Model {
   };
 }
 
+/** Constants and words alone, as a model: it has no more of a graph than every ONNX file must have. */
+export function carrier(initializers: readonly Tensor[], metadata: Readonly<Record<string, string>>): Model {
+  return model({
+    inputs: [],
+    outputs: [valueInfo("done", "int64", [1])],
+    nodes: [node("Constant", [], ["done"], { value_ints: ints([1]) })],
+    initializers,
+    metadata,
+  });
+}
+
 /** An integer attribute, or the fallback where it is absent. */
 export function intAttribute(node: Node, name: string, fallback: number): number {
   const attribute = node.attributes[name];

@@ -25,7 +25,7 @@ export function encodeModel(model: Model): Bytes {
 }
 
 /** As `encodeModel`, in pieces to be written one after the other. */
-function encodeChunks(model: Model): Bytes[] {
+export function encodeChunks(model: Model): Bytes[] {
   return withinLimit(chunksOf(writeModel(model), PROTOBUF_LIMIT));
 }
 

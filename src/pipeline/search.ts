@@ -1,12 +1,10 @@
 // The search for the plan that keeps the goals: sensitivities and times of candidates, and the promise put to whole networks.
 
-import { digestArrays } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
 import { random, shuffle } from "../linalg/random.ts";
 import type { VersusFirst } from "../measure/accuracy.ts";
 import { compareLatency } from "../measure/latency.ts";
-import { digest, type Memo, prefixed } from "../memo.ts";
-import { digestModel } from "../onnx/digest.ts";
+import type { Memo } from "../memo.ts";
 import type { Candidate } from "../search/candidates.ts";
 import { type Expected, formatPlan, type Pool, present } from "../search/plan.ts";
 import { type Drop, type Found, findPlan, type Search } from "../search/promise.ts";
@@ -31,22 +29,6 @@ export interface Searched extends Found {
   readonly outcome: Outcome;
 }
 
-/** Of all that sensitivities and times depend on: the goals are not among it, so that another goal finds them again. */
-async function fingerprintOf({ prepared, images, answers, settings }: Work): Promise<string> {
-  const { methods, metric, confusable, seed, use, session, preprocess, work, minutes } = settings;
-  const names = methods.map(({ name }) => name);
-  const how = [names, metric, confusable, seed, use.threads, use.batch, session.provider, preprocess, minutes];
-  const given = [...how, work?.version];
-  const { data, fitted, choice } = images;
-  const used = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));
-  const arrays = data === null ? "" : await digestArrays(data);
-  return digest([
-    await digestModel(prepared.original),
-    arrays,
-    JSON.stringify([given, answers?.heads, fitted.length, used]),
-  ]);
-}
-
 /** Images that a network is checked by at least; from there on it is left as soon as the drop is clearly on one side of the promise. */
 const LEAST_JUDGED = 512;
 
@@ -54,11 +36,8 @@ const LEAST_JUDGED = 512;
 const TUNED_ALLOWANCE = 2;
 
 /** @throws LowrankError `unreachable` */
-export async function search(given: Work): Promise<Searched> {
-  const { memo } = given.settings;
-  refuseNothing(given);
-  // What is found out is kept under the run's own name.
-  const work = { ...given, settings: { ...given.settings, memo: prefixed(memo, await fingerprintOf(given)) } };
+export async function search(work: Work): Promise<Searched> {
+  refuseNothing(work);
   const found = await findIn(work, await poolOf(work));
   if (!slower(found.outcome)) return found;
   // Once more, so that noise does not decide what is told.

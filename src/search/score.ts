@@ -1,26 +1,26 @@
 // Scores every candidate of every layer: statistics of the layer's inputs give the metric, the metric the decomposition,
-// the decomposition the error at each rank. Layers are taken a group at a time, so that their statistics never take more
-// memory than a bound.
+// the decomposition the error at each rank. Errors are kept layer by layer, so that a run that was stopped goes on after the last
+// of them; a decomposition is then made again only where it is wanted.
 
-import { type Calibration, firstImages } from "../analyze/calibration.ts";
+import type { Calibration } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import type { Importance } from "../analyze/patches.ts";
-import { collectStatistics, LARGE_SIDE, type LayerStatistics, patchesServe } from "../analyze/statistics.ts";
+import { patchesServe } from "../analyze/statistics.ts";
 import type { Answers } from "../answers/head.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
-import { MACS_A_SECOND, MARKS, secondsUntil } from "../deadline.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
-import { gradientStatistics, type LayerGradients } from "../metric/gradients.ts";
-import { frobenius, type Metric, type MetricName } from "../metric/metric.ts";
+import { type ByteStore, type Memo, memoryMemo, noStore } from "../memo.ts";
+import type { Metric, MetricName } from "../metric/metric.ts";
 import { METRICS } from "../metric/metrics.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { type Affordable, affordableOf, type Standing, standingOf } from "./affordable.ts";
 import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
 import { type Affords, paceOf, shareOf } from "./pace.ts";
+import { groups, type Statistics, statisticsOf } from "./statistics.ts";
 
 export interface ScoredLayer {
   readonly layer: Layer;
@@ -51,6 +51,9 @@ export interface ScoreOptions {
   readonly labels?: number | undefined;
   /** Where a plan is given, the only ranks that will be cut. */
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
+  /** Keep candidates and statistics of this network under these options; by default in memory only. */
+  readonly memo?: Memo;
+  readonly store?: ByteStore;
 }
 
 /** Frees the decompositions, which take as much memory as the network itself. To be called when no more networks will be made of them. */
@@ -63,9 +66,6 @@ interface Scoring extends ScoreOptions {
   readonly affordable?: Affordable;
 }
 
-/** Statistics of one group of layers take at most so many bytes. */
-const GROUP_BYTES = 512 * 2 ** 20;
-
 /** @param calibration null for the plain metric, which needs no images */
 export async function scoreLayers(
   la: Linalg,
@@ -76,6 +76,7 @@ export async function scoreLayers(
   control: Control,
 ): Promise<readonly ScoredLayer[]> {
   const options: Scoring = { ...given, affordable: affordableOf(layers, given.methods, shareOf(control.deadline)) };
+  const { memo = memoryMemo(), store = noStore } = given;
   const scored = new Map<string, ScoredLayer>();
   const open: Layer[] = [];
   for (const layer of layers) {
@@ -84,18 +85,26 @@ export async function scoreLayers(
     else scored.set(layer.name, untaken(layer, refused));
   }
   let done = 0;
-  const gradients = await gradientsOf(model, open, calibration, options, control);
+  const patches = (layer: Layer) => wantsPatches(layer, options);
+  const source = await statisticsOf(
+    la,
+    model,
+    open,
+    calibration,
+    { ...options, wantsPatches: patches, store },
+    control,
+  );
   const pace = paceOf(open, control.deadline);
   const standing = standingOf(given.planned === undefined ? given.methods : []);
-  for (const group of groups(pace.inOrder, options)) {
+  for (const group of groups(pace.inOrder, patches)) {
     if (pace.isOver()) break;
-    const statistics = await groupStatistics(la, model, group, calibration, gradients, options, control);
-    for (const layer of group) {
+    const statistics = await source.ofGroup(group);
+    for (const [i, layer] of group.entries()) {
       checkInterrupted(control);
       if (pace.isOver()) break;
       control.onProgress?.({ phase: "factoring", done, total: open.length, note: layer.name });
-      const found = { own: statistics?.get(layer.name) ?? null, gradients: gradients?.get(layer.name) ?? null };
-      const own = await scoreLayer(la, layer, found, options, pace.startLayer(layer), standing);
+      const found = { now: statistics[i]!, again: () => source.again(layer, group) };
+      const own = await scoreLayer(la, layer, found, options, memo, pace.startLayer(layer), standing);
       standing.add(layer, own.candidates);
       scored.set(layer.name, own);
       done++;
@@ -137,69 +146,6 @@ function wantsPatches(layer: Layer, options: Scoring): boolean {
   return patchesServe(layer) || methodsFor(layer, options).some((method) => method.wantsPatches);
 }
 
-function* groups(layers: readonly Layer[], options: Scoring): Generator<readonly Layer[]> {
-  let group: Layer[] = [];
-  let bytes = 0;
-  for (const layer of layers) {
-    const { F, C, X, Y } = layer.shape;
-    const size = 8 * ((F > LARGE_SIDE ? 0 : F * F) + (wantsPatches(layer, options) ? (C * X * Y) ** 2 : 0));
-    if (group.length > 0 && bytes + size > GROUP_BYTES) {
-      yield group;
-      [group, bytes] = [[], 0];
-    }
-    group.push(layer);
-    bytes += size;
-  }
-  if (group.length > 0) yield group;
-}
-
-async function groupStatistics(
-  la: Linalg,
-  model: Model,
-  group: readonly Layer[],
-  calibration: Calibration | null,
-  gradients: ReadonlyMap<string, LayerGradients> | null,
-  options: Scoring,
-  control: Control,
-): Promise<ReadonlyMap<string, LayerStatistics> | null> {
-  if (calibration === null) return null;
-  const { session, seed } = options;
-  const wants = (layer: Layer) => wantsPatches(layer, options);
-  const importance = new Map(group.map(({ name }) => [name, gradients?.get(name)?.importance ?? null]));
-  return collectStatistics(la, model, group, calibration, { session, seed, wantsPatches: wants, importance }, control);
-}
-
-/** Images whose gradients are looked at, and the multiply-accumulates that they may take in all, a dozen passes for each. */
-const GRADIENT_IMAGES = 256;
-const LEAST_GRADIENT_IMAGES = 32;
-const GRADIENT_MACS = 2e12;
-const PASSES = 12;
-
-async function gradientsOf(
-  model: Model,
-  layers: readonly Layer[],
-  calibration: Calibration | null,
-  { metric, answers, labels, session, seed }: ScoreOptions,
-  control: Control,
-): Promise<ReadonlyMap<string, LayerGradients> | null> {
-  if (calibration === null || (metric !== "mahalanobis" && metric !== "kfac")) return null;
-  const macs = layers.reduce((sum, layer) => sum + layer.macs, 1);
-  const inTime = MACS_A_SECOND * secondsUntil(control.deadline, MARKS.gradients);
-  if (inTime < LEAST_GRADIENT_IMAGES * PASSES * macs) {
-    control.deadline?.onMissed(`gradients: covariance stands for ${metric}`);
-    return null;
-  }
-  const most = Math.max(LEAST_GRADIENT_IMAGES, Math.floor(Math.min(GRADIENT_MACS, inTime) / (PASSES * macs)));
-  const images = firstImages(calibration, Math.min(GRADIENT_IMAGES, most));
-  return gradientStatistics(
-    model,
-    layers,
-    images,
-    { metric, seed, session, ...(answers && { answers }), ...(labels && { labels }) },
-    control,
-  );
-}
-
 /** The ranks of the method's list, and the one that the weight suggests. */
 async function ranksToTry(la: Linalg, layer: Layer, method: Method): Promise<readonly Rank[]> {
   const listed = candidateRanks(layer, method);
@@ -208,54 +154,89 @@ async function ranksToTry(la: Linalg, layer: Layer, method: Method): Promise<rea
   return method.invalid(layer, own) === null && worthTrying(layer, method, own) ? [...listed, own] : listed;
 }
 
-interface Statistics {
-  /** Null without images. */
-  readonly own: LayerStatistics | null;
-  /** Null where the metric needs none. */
-  readonly gradients: LayerGradients | null;
+/** Statistics of a layer: as they are at hand, and how to have them once more when they are not. */
+interface FoundStatistics {
+  readonly now: Statistics;
+  readonly again: () => Promise<Statistics>;
 }
 
 async function scoreLayer(
   la: Linalg,
   layer: Layer,
-  statistics: Statistics,
+  { now, again }: FoundStatistics,
   options: Scoring,
+  memo: Memo,
   affords: Affords,
   standing: Standing,
 ): Promise<ScoredLayer> {
-  const metric = await metricOf(la, layer, statistics, options);
+  const { own, gradients } = now;
   const decompositions = new Map<MethodName, Decomposition>();
-  const candidates: Candidate[] = [];
-  for (const method of affords.inOrder(methodsFor(layer, options))) {
-    if (!standing.isOpen(layer, method) || !affords.one(method, candidates.length > 0)) continue;
-    // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
-    const planned = options.planned?.get(layer.name);
-    const tried = await ranksToTry(la, layer, method);
-    const ranks = [...tried, ...(planned === undefined ? [] : [planned.rank])];
-    const wanted = { ranks, seed: seedFor(options.seed, layer.name) };
-    const decomposition = await decompose(la, method, layer, weightMatrix(layer), metric, wanted);
-    decompositions.set(method.name, decomposition);
-    candidates.push(
-      ...(await candidatesOf(layer, method, decomposition, planned === undefined ? tried : [planned.rank])),
-    );
+  // Where there is little time the number of gradients hangs on the clock, and with it the metric.
+  const key = JSON.stringify(["factoring", layer.name, gradients?.count ?? null]);
+  const candidates = await memo(key, async () => {
+    const metric = await metricOf(la, layer, now, options);
+    const found: Candidate[] = [];
+    for (const method of affords.inOrder(methodsFor(layer, options))) {
+      if (!standing.isOpen(layer, method) || !affords.one(method, found.length > 0)) continue;
+      const { decomposition, ranks } = await takeApart(la, layer, method, metric, options);
+      decompositions.set(method.name, decomposition);
+      found.push(...(await candidatesOf(layer, method, decomposition, ranks)));
+    }
+    return found;
+  });
+  for (const method of options.methods) {
+    if (decompositions.has(method.name) || !candidates.some((each) => each.method === method.name)) continue;
+    const made = async () => {
+      const metric = await metricOf(la, layer, await again(), options);
+      return (await takeApart(la, layer, method, metric, options)).decomposition;
+    };
+    decompositions.set(method.name, whenWanted(made));
   }
-  const blocked = statistics.gradients?.blocked ?? null;
-  const mean = statistics.own?.inputMean ?? null;
+  const blocked = gradients?.blocked ?? null;
+  const mean = own?.inputMean ?? null;
   const { affordable, ...all } = options;
   const untried = methodsFor(layer, all).flatMap(({ name }) => (decompositions.has(name) ? [] : name));
-  const importance = statistics.gradients?.importance ?? null;
+  const importance = gradients?.importance ?? null;
   const scored: ScoredLayer = { layer, candidates, untried, decompositions, mean, importance, refused: null };
   if (blocked === null) return scored;
-  return { ...scored, substitute: `${layer.name}: ${metric.name} in place of ${options.metric} (${blocked})` };
+  const used = metricNameOf(now, options);
+  return { ...scored, substitute: `${layer.name}: ${used} in place of ${options.metric} (${blocked})` };
 }
 
-async function metricOf(
-  la: Linalg,
-  layer: Layer,
-  { own, gradients }: Statistics,
-  { metric }: ScoreOptions,
-): Promise<Metric> {
-  if (own === null || metric === "frobenius") return frobenius;
-  const name = gradients === null || gradients.blocked !== null ? "covariance" : metric;
-  return METRICS[name](la, layer, { statistics: async () => own, gradients: async () => gradients! });
+/** The weight taken apart by a method, and the ranks that are candidates. */
+async function takeApart(la: Linalg, layer: Layer, method: Method, metric: Metric, options: Scoring) {
+  // A plan is cut from the same decomposition that a search would make, so that it gives the same bytes.
+  const planned = options.planned?.get(layer.name);
+  const tried = await ranksToTry(la, layer, method);
+  const ranks = [...tried, ...(planned === undefined ? [] : [planned.rank])];
+  const wanted = { ranks, seed: seedFor(options.seed, layer.name) };
+  const decomposition = await decompose(la, method, layer, weightMatrix(layer), metric, wanted);
+  return { decomposition, ranks: planned === undefined ? tried : [planned.rank] };
+}
+
+/** A decomposition that is made when factors or an error of it are asked for. */
+function whenWanted(make: () => Promise<Decomposition>): Decomposition {
+  let made: Promise<Decomposition> | null = null;
+  const decomposition = () => {
+    made ??= make();
+    return made;
+  };
+  return {
+    error: async (rank) => (await decomposition()).error(rank),
+    cut: async (rank) => (await decomposition()).cut(rank),
+  };
+}
+
+/** The metric that serves: not the one asked for where the statistics for it are missing. */
+function metricNameOf({ own, gradients }: Statistics, { metric }: ScoreOptions): MetricName {
+  if (own === null || metric === "frobenius") return "frobenius";
+  return gradients === null || gradients.blocked !== null ? "covariance" : metric;
+}
+
+async function metricOf(la: Linalg, layer: Layer, found: Statistics, options: ScoreOptions): Promise<Metric> {
+  const { own, gradients } = found;
+  return METRICS[metricNameOf(found, options)](la, layer, {
+    statistics: async () => own!,
+    gradients: async () => gradients!,
+  });
 }

@@ -11,7 +11,7 @@ import { LowrankError } from "../errors.ts";
 import type { LoopFolder } from "../finetune/layerwise.ts";
 import type { Model } from "../graph/model.ts";
 import type { ScoreFunction } from "../measure/custom-score.ts";
-import { type Memo, memoryMemo } from "../memo.ts";
+import { type ByteStore, type Memo, memoryMemo, noStore } from "../memo.ts";
 import type { MetricName } from "../metric/metric.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -39,6 +39,8 @@ export interface CompressOptions extends PlainOptions, Control {
   readonly work?: LoopFolder;
   /** Keeps what a search finds out; by default in memory only. */
   readonly memo?: Memo;
+  /** Keeps statistics of the layers, hundreds of megabytes of a large network; by default they are made again where `memo` goes on. */
+  readonly store?: ByteStore;
   /** Seconds to spend at most on timing each of the two models; by default 3. */
   readonly seconds?: number;
   /** Bytes of the file or files that held the model, where `source` is not those bytes. */
@@ -80,6 +82,7 @@ export interface Settings {
   /** How the result will be used, and how long its latency is measured. */
   readonly use: { readonly threads: number | null; readonly batch: number; readonly seconds: number };
   readonly memo: Memo;
+  readonly store: ByteStore;
   readonly work: LoopFolder | null;
   readonly inputBytes: number | null;
   readonly names: { readonly input: string; readonly output: string | null };
@@ -153,6 +156,7 @@ export function settingsOf(options: CompressOptions): Settings {
         options.seconds ?? Math.min(DEFAULTS.seconds, SECONDS_SHARE * 60 * (minutes ?? Number.POSITIVE_INFINITY)),
     },
     memo: options.memo ?? memoryMemo(),
+    store: options.store ?? noStore,
     work: options.work ?? null,
     inputBytes: options.inputBytes ?? null,
     names: options.names ?? { input: "", output: null },

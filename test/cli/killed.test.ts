@@ -49,6 +49,24 @@ test("--macs: the same bytes as left alone", async () => {
   expect((await readdir(folder)).sort()).toEqual(["alone.onnx", "killed.onnx", "model.onnx", "photos"]);
 });
 
+test("--macs: killed once layers were taken apart, it does not take them apart again", async () => {
+  const args = ["compress", "model.onnx", "-o", "later.onnx", "--macs", "0.5", ...DATA, "--work", "work"];
+  const { code, stderr } = await lowrank(args, {
+    cwd: folder,
+    onStderr: (text, child) => void (text.includes("sensitivities") && child.kill("SIGKILL")),
+  });
+  expect([code, stderr]).toEqual([null, expect.stringContaining("statistics")]);
+  const lines = (await readFile(join(folder, "work", "results.jsonl"), "utf8")).trim().split("\n");
+  expect(lines.filter((line) => line.includes("factoring")).length).toBeGreaterThan(1);
+  expect((await readdir(join(folder, "work", "statistics"))).length).toBeGreaterThan(1);
+  const again = await lowrank(args, { cwd: folder });
+  expect(again.code).toBe(0);
+  for (const phase of ["gradients", "statistics"]) expect(again.stderr).not.toContain(phase);
+  const [a, b] = await Promise.all(["alone.onnx", "later.onnx"].map((name) => readFile(join(folder, name))));
+  expect(Buffer.compare(a!, b!)).toBe(0);
+  expect(existsSync(join(folder, "work"))).toBe(false);
+});
+
 test("--max-drop: goes on from what had been measured, and keeps its promise", async () => {
   const args = [
     "compress",
