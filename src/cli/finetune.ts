@@ -113,8 +113,8 @@ async function tuneFile(path: string, flags: Flags, folder: FolderToOpen, runnin
   await checkOutput(output, protect);
   const data = await openDataset(flags.data);
   const work = await folder.open();
-  const options = { ...trainingOptions(flags), ...running, data, work, ...(teacher && { teacher: teacher.model }) };
   try {
+    const options = { ...trainingOptions(flags), ...running, data, work, ...(teacher && { teacher: teacher.model }) };
     const { model, report } = await finetune(source.model, options);
     await write(output, model, { protect, signal: running.signal });
     await work.done();

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Calibration } from "../../src/analyze/calibration.ts";
 import { findLayers } from "../../src/analyze/layers.ts";
 import { METHODS } from "../../src/approximate/methods.ts";
+import { deadlineIn } from "../../src/deadline.ts";
 import { inferShapes } from "../../src/graph/shapes.ts";
 import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.ts";
 import { type ByteStore, type Memo, noStore } from "../../src/memo.ts";
@@ -118,5 +119,27 @@ describe("kept and gone on with", () => {
     const kept = { memo: jsonMemo(lines), store: noStore };
     const alone = await contents(await score(kept));
     expect(await contents(await score(kept))).toEqual(alone);
+  });
+
+  test("what there was no time for is done by the next run, and what was found before stays as it is", async () => {
+    const lines = new Map<string, string>();
+    const kept = { memo: jsonMemo(lines), store: bytesIn(new Map()) };
+    const clock = { now: 0 };
+    const control = (step: number): Control => ({
+      deadline: deadlineIn(
+        5 / 3,
+        () => {},
+        () => clock.now,
+      ),
+      onProgress: ({ phase }) => {
+        if (phase === "factoring") clock.now += step;
+      },
+    });
+    const first = await contents(await score(kept, control(30_000)));
+    expect(lines.size).toBe(2);
+    const second = await contents(await score(kept, control(0)));
+    expect(lines.size).toBeGreaterThan(2);
+    for (const [i, one] of first.entries()) if (one.candidates.length > 0) expect(second[i]).toEqual(one);
+    expect(second.filter(({ candidates }) => candidates.length > 0)).toHaveLength(lines.size);
   });
 });
