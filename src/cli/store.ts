@@ -1,15 +1,16 @@
 // A store of bytes in a folder: a file for each key, written whole or not at all, up to a number of bytes in all.
 
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, stat, statfs } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { writeAtomically } from "#platform";
 import { type ByteStore, digest } from "../memo.ts";
 import type { Keep } from "./memo.ts";
 
-/** Bytes of all files together. */
+/** Bytes of all files together; and the share of the disk's room, since the network itself must be written too. */
 const MOST = 2 * 2 ** 30;
+const SHARE = 0.25;
 
-/** The folder is made once there is something to keep; what is there already counts. */
+/** The folder is made, in one that is there, once there is something to keep; what it holds already counts. */
 export async function folderStore(folder: string, keep: Keep, most = MOST): Promise<ByteStore> {
   const sizes = new Map<string, number>();
   for (const name of await readdir(folder).catch(() => [])) {
@@ -19,6 +20,7 @@ export async function folderStore(folder: string, keep: Keep, most = MOST): Prom
     );
     sizes.set(name, size);
   }
+  const room = total(sizes) + SHARE * (await freeIn(dirname(folder)));
   const nameOf = (key: string) => digest([key]);
   return {
     async get(key) {
@@ -28,8 +30,8 @@ export async function folderStore(folder: string, keep: Keep, most = MOST): Prom
     async put(key, pieces) {
       const name = await nameOf(key);
       const size = pieces.reduce((sum, { length }) => sum + length, 0);
-      const others = [...sizes].reduce((sum, [other, bytes]) => sum + (other === name ? 0 : bytes), 0);
-      if (others + size > most) return;
+      const after = new Map(sizes).set(name, size);
+      if (total(after) > Math.min(most, room)) return;
       sizes.set(name, size);
       await keep(async () => {
         await mkdir(folder, { recursive: true });
@@ -38,3 +40,12 @@ export async function folderStore(folder: string, keep: Keep, most = MOST): Prom
     },
   };
 }
+
+const total = (sizes: ReadonlyMap<string, number>): number => [...sizes.values()].reduce((sum, size) => sum + size, 0);
+
+/** Bytes that are free on the disk; any number where the system does not tell. */
+const freeIn = (folder: string): Promise<number> =>
+  statfs(folder).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => Number.POSITIVE_INFINITY,
+  );

@@ -86,12 +86,8 @@ export async function openWorkFolder(path: string): Promise<OpenWorkFolder> {
     async done() {
       // Caches only where an earlier run was killed outright.
       const caches = (await readdir(path).catch(() => [])).filter((name) => name.startsWith(CACHE));
-      for (const name of [
-        RESULTS,
-        STATISTICS,
-        ...[CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]),
-        ...caches,
-      ]) {
+      const models = [CHECKPOINT, LOOP].flatMap((name) => [name, `${name}.data`]);
+      for (const name of [RESULTS, STATISTICS, ...models, ...caches]) {
         await rm(join(path, name), { recursive: true, force: true });
       }
       await leave();
