@@ -86,7 +86,7 @@ export type { AnswersComparison, HeadComparison } from "./measure/answers.ts";
 export type { Network, ScoreBatch, ScoreFunction } from "./measure/custom-score.ts";
 export { type Contender, compareLatency, type Latency, type LatencyOptions } from "./measure/latency.ts";
 export type { Interval } from "./measure/statistics.ts";
-export type { Memo } from "./memo.ts";
+export type { ByteStore, Memo } from "./memo.ts";
 export {
   covarianceDistance,
   type DistanceOptions,
