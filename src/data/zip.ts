@@ -93,6 +93,7 @@ function wideNumbers(view: DataView, start: number, length: number): number[] {
 
 function contents(bytes: Uint8Array, view: DataView, { name, method, crc, packed, size, at }: Entry, file: string) {
   const wrong = (why: string) => broken(file, `${name} ${why}`);
+  if (at + 30 > bytes.length) throw wrong("is cut short");
   const start = at + 30 + view.getUint16(at + 26, true) + view.getUint16(at + 28, true);
   const body = bytes.subarray(start, start + packed);
   if (body.length < packed) throw wrong("is cut short");

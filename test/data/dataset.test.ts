@@ -244,7 +244,11 @@ describe("arrays", () => {
     changed[200]! ^= 1;
     const claiming = zipSync({ "x.npy": npy("|u1", [2, SIZE, SIZE, 3], x) });
     new DataView(claiming.buffer).setUint32(claiming.length - 22 - 46 - 5 + 24, 2 ** 31, true);
-    const root = await write("damaged", { "good.npz": good, "changed.npz": changed, "claiming.npz": claiming });
+    const beyond = good.slice();
+    new DataView(beyond.buffer).setUint32(beyond.length - 22 - 4 - "x.npy".length, good.length + 1, true);
+    const files = { "good.npz": good, "changed.npz": changed, "claiming.npz": claiming, "beyond.npz": beyond };
+    const root = await write("damaged", files);
+    await expect(openDataset(join(root, "beyond.npz"))).rejects.toThrow("x.npy is cut short");
     expect((await openDataset(join(root, "good.npz"))).size).toBe(2);
     await expect(openDataset(join(root, "changed.npz"))).rejects.toThrow("x.npy is damaged");
     await expect(openDataset(join(root, "claiming.npz"))).rejects.toThrow("claims 2147483648 bytes");

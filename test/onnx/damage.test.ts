@@ -38,14 +38,14 @@ describe("damaged files are decoded or refused, nothing else", () => {
       const broken = list.reduce((now, [kind, seed]) => (now.length > 0 ? mutate(now, kind, seed) : now), bytes);
       await decodesOrRefuses(broken);
     });
-    await fc.assert(damaged, { numRuns: 300, seed: 2 });
+    await fc.assert(damaged, { numRuns: 300 });
   });
 
   test("random bytes", async () => {
     const noise = fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
       await decodesOrRefuses(new Uint8Array(bytes));
     });
-    await fc.assert(noise, { numRuns: 500, seed: 3 });
+    await fc.assert(noise, { numRuns: 500 });
   });
 });
 

@@ -204,7 +204,6 @@ describe("sensitivity", () => {
         const [low, high] = [Math.min(a, b), Math.max(a, b)];
         expect(sensitivityAt(low, measured)).toBeLessThanOrEqual(sensitivityAt(high, measured) + 1e-12);
       }),
-      { seed: 1 },
     );
   });
 });

@@ -53,9 +53,16 @@ export const int = (call: Call, name: string, fallback: number): number => intAt
 /** A contradiction in the model. */
 export const contradiction = ({ node }: Call, text: string): LowrankError => nodeError(node, text);
 
+/** Dimensions that a message lists. */
+const SHOWN = 8;
+
 /** A shape for a message. */
-export const show = (shape: readonly Dim[] | null): string =>
-  shape === null ? "?" : `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
+export function show(shape: readonly Dim[] | null): string {
+  if (shape === null) return "?";
+  const first = shape.slice(0, SHOWN).map((dim) => `${dim ?? "?"}`.slice(0, 40));
+  const more = shape.length > SHOWN ? [`... ${shape.length - SHOWN} more`] : [];
+  return `[${[...first, ...more].join(", ")}]`;
+}
 
 export const allKnown = (dims: readonly Dim[] | null | undefined): dims is readonly number[] =>
   dims?.every((dim) => typeof dim === "number") ?? false;
