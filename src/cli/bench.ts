@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { settleInputs } from "../analyze/batch.ts";
 import { feedShapes, type ModelInputs } from "../analyze/input.ts";
 import type { Model } from "../graph/model.ts";
-import { compareLatency } from "../measure/latency.ts";
+import { compareLatency, wasBusy } from "../measure/latency.ts";
 import { type BenchReport, benchText } from "../report/text.ts";
 import { readModel } from "./files.ts";
 import { addRuntimeOptions, examples, type JsonFlags, jsonOption, type RuntimeFlags } from "./options.ts";
@@ -56,6 +56,7 @@ async function measure(paths: readonly string[], flags: Flags, running: Running)
     ratio_to_first: times.slice(1).map(({ name, ratio_to_first }) => ({ file: name, ...ratio_to_first })),
     batch: fixed ?? batch,
     threads: threads ?? null,
+    busy: wasBusy(times),
     notes: [],
   };
 }

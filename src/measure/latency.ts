@@ -160,6 +160,20 @@ function summarise(name: string, runner: Runner, first: Runner): Latency {
   };
 }
 
+/** On an idle machine nine of ten runs take no more than this many times as long as one of ten. */
+const IDLE_SPREAD = 1.5;
+
+/**
+ * Whether the machine was busy with other work while times were taken: they vary a lot, or the medians say otherwise than the ratios of
+ * runs in turn, which is what counts.
+ */
+export function wasBusy(latencies: readonly Latency[]): boolean {
+  const [first, ...others] = latencies;
+  const contradicts = ({ median_ms, ratio_to_first: { speedup, decided } }: Latency) =>
+    decided && Math.sign(first!.median_ms - median_ms) !== Math.sign(speedup - 1);
+  return latencies.some(({ p10_ms, p90_ms }) => p90_ms > IDLE_SPREAD * p10_ms) || others.some(contradicts);
+}
+
 /** Seeded inputs: Gaussian numbers for floats, zeros for integers. */
 function randomFeeds({ graph }: Model, { batch = 1, inputShapes = {} }: LatencyOptions): Record<string, NdArray> {
   const free = graph.inputs.filter(({ name }) => !graph.initializers.has(name));

@@ -6,7 +6,7 @@ import { METHODS, stageCosts } from "../approximate/methods.ts";
 import type { TuningRecord } from "../finetune/layerwise.ts";
 import type { Evaluation, VersusFirst } from "../measure/accuracy.ts";
 import type { ScoreDrop } from "../measure/custom-score.ts";
-import type { Latency } from "../measure/latency.ts";
+import { type Latency, wasBusy } from "../measure/latency.ts";
 import type { LayerTime } from "../measure/layers.ts";
 import type { Spent } from "../progress.ts";
 import type { Refit } from "../rewrite/approximate-layer.ts";
@@ -93,7 +93,7 @@ function describeLatency({ latency, batch, threads }: Run): LatencyReport {
   const [original, compressed] = latency;
   const { speedup, ci95, decided } = compressed!.ratio_to_first;
   const times = { before_ms: original!.median_ms, after_ms: compressed!.median_ms };
-  return { ...times, speedup, ci95, batch, threads, decided };
+  return { ...times, speedup, ci95, batch, threads, decided, busy: wasBusy(latency) };
 }
 
 function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null {

@@ -92,3 +92,6 @@ export function wrap(text: string, width: number): string {
   }
   return [...lines, line].join("\n");
 }
+
+/** What is said of times that were taken on a busy machine. */
+export const BUSY = "the machine was busy: measure again when it is idle";

@@ -2,7 +2,7 @@
 // measured.
 
 import { dropOfWhat, headLines } from "./answers.ts";
-import { accuracy, bytes, count, digits, interval, milliseconds, percent, plural } from "./format.ts";
+import { accuracy, BUSY, bytes, count, digits, interval, milliseconds, percent, plural } from "./format.ts";
 import type { PageFact } from "./page.ts";
 import type { BeforeAfter, CompressReport, PromiseReport } from "./report.ts";
 
@@ -23,10 +23,11 @@ export function factsOf(report: CompressReport): readonly PageFact[] {
 }
 
 function speedFact({ latency }: CompressReport): PageFact {
-  const { before_ms, after_ms, speedup, ci95, decided } = latency;
+  const { before_ms, after_ms, speedup, ci95, decided, busy } = latency;
   const medians = `medians ${milliseconds(before_ms)} → ${milliseconds(after_ms)}`;
   const what = decided ? "as fast, run by run in turn" : "no difference in speed";
-  return { value: `${digits(speedup)}×`, label: `${what}: ${interval(ci95, digits)}; ${medians}` };
+  const label = `${what}: ${interval(ci95, digits)}; ${medians}${busy ? `; ${BUSY}` : ""}`;
+  return { value: `${digits(speedup)}×`, label };
 }
 
 function answersFact({ accuracy: top1, answers }: CompressReport): readonly PageFact[] {

@@ -51,6 +51,8 @@ export interface LatencyReport {
   readonly threads: number | null;
   /** False where the interval of the speed-up contains 1. */
   readonly decided: boolean;
+  /** Whether the machine was busy with other work, as the times' spread shows. */
+  readonly busy: boolean;
 }
 
 export interface AccuracyReport extends BeforeAfter {

@@ -5,6 +5,7 @@ import type { TuningRecord } from "../finetune/layerwise.ts";
 import { headLines } from "./answers.ts";
 import {
   accuracy,
+  BUSY,
   bytes,
   count,
   digits,
@@ -48,9 +49,13 @@ export function compressText(report: CompressReport, ink: Ink = plainInk): strin
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }
 
-function speedLine({ speedup, ci95, decided, before_ms, after_ms, batch, threads }: LatencyReport, ink: Ink): string {
+function speedLine(
+  { speedup, ci95, decided, busy, before_ms, after_ms, batch, threads }: LatencyReport,
+  ink: Ink,
+): string {
   const times = `${milliseconds(before_ms)} -> ${milliseconds(after_ms)}`;
-  const how = `batch ${batch}${threads === null ? "" : `, ${plural(threads, "thread")}`}`;
+  const idle = `batch ${batch}${threads === null ? "" : `, ${plural(threads, "thread")}`}`;
+  const how = busy ? `${idle}; ${BUSY}` : idle;
   const ratio = `${digits(speedup)}x`;
   const range = interval(ci95, digits);
   if (!decided) return `No difference in speed that could be measured: ${ratio} (${range}), ${times}, ${how}`;
@@ -284,11 +289,13 @@ export interface BenchReport {
   readonly batch: number;
   /** Null: as many as ONNX Runtime chooses. */
   readonly threads: number | null;
+  /** Whether the machine was busy with other work, as the times' spread shows. */
+  readonly busy: boolean;
   readonly notes: readonly string[];
 }
 
 export function benchText(
-  { models, ratio_to_first, batch, threads, notes: texts }: BenchReport,
+  { models, ratio_to_first, batch, threads, busy, notes: texts }: BenchReport,
   ink: Ink = plainInk,
 ): string {
   const columns: readonly Column[] = [
@@ -305,7 +312,7 @@ export function benchText(
     return [...figures, `${digits(ratio.speedup)}x as fast (${interval(ratio.ci95, digits)}${undecided})`];
   });
   const how = `batch ${batch}, ${threads === null ? "threads as ONNX Runtime chooses" : plural(threads, "thread")}`;
-  const blocks = [table(columns, rows, ink), ink.dim(how), notes(texts, ink)];
+  const blocks = [table(columns, rows, ink), ink.dim(busy ? `${how}; ${BUSY}` : how), notes(texts, ink)];
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }
 

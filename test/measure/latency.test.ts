@@ -1,8 +1,8 @@
 // Models timed in turn, by a clock that is made up.
 
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { model, node, valueInfo } from "../../src/graph/build.ts";
-import { compareLatency } from "../../src/measure/latency.ts";
+import { compareLatency, type Latency, wasBusy } from "../../src/measure/latency.ts";
 
 const identity = model({
   inputs: [valueInfo("x", "float32", [1])],
@@ -62,4 +62,26 @@ test("without a race all are measured to the end", async () => {
   const found = await compareLatency(named(["first", "form", "form"]), { seconds: 10, now });
   expect(found.map(({ median_ms }) => median_ms)).toEqual([4, 3, 9]);
   expect(reads()).toBe(expected);
+});
+
+describe("a busy machine", () => {
+  const latency = (median_ms: number, p10_ms: number, p90_ms: number, speedup: number, decided = true): Latency => ({
+    ...{ name: "", median_ms, p10_ms, p90_ms },
+    ratio_to_first: { speedup, ci95: [speedup - 0.01, speedup + 0.01], decided },
+  });
+  const first = latency(1, 0.97, 1.05, 1, false);
+
+  test.each([
+    ["times close together", latency(0.5, 0.48, 0.55, 2), false],
+    ["times far apart", latency(0.5, 0.48, 0.9, 2), true],
+    ["faster in turn, though its median is the larger", latency(1.02, 1, 1.1, 1.25), true],
+    ["slower in turn, though its median is the smaller", latency(0.98, 0.9, 1.1, 0.8), true],
+    ["a difference that is not decided contradicts nothing", latency(1.02, 1, 1.1, 1.005, false), false],
+  ])("%s", (_, other, busy) => {
+    expect(wasBusy([first, other])).toBe(busy);
+  });
+
+  test("the first one's times count too", () => {
+    expect(wasBusy([latency(1, 0.5, 1.05, 1, false), latency(0.5, 0.48, 0.55, 2)])).toBe(true);
+  });
 });

@@ -49,7 +49,16 @@ const report: CompressReport = {
   macs: { before: 3e6, after: 1e6 },
   params: { before: 50_000, after: 20_000 },
   bytes: { before: 200_000, after: 80_000 },
-  latency: { before_ms: 2, after_ms: 1, speedup: 2, ci95: [1.9, 2.1], batch: 1, threads: 2, decided: true },
+  latency: {
+    before_ms: 2,
+    after_ms: 1,
+    speedup: 2,
+    ci95: [1.9, 2.1],
+    batch: 1,
+    threads: 2,
+    decided: true,
+    busy: false,
+  },
   accuracy: { before: 0.9, after: 0.89, drop: 1, ci95: [0.2, 1.8] },
   answers: {
     ...{
