@@ -153,3 +153,7 @@ function floatsOf(data: NdArray["data"]): Float32Array | Float64Array {
   if (data instanceof Float32Array || data instanceof Float64Array) return data;
   return Float64Array.from(data as ArrayLike<number | bigint>, Number);
 }
+
+/** The head that labels are of: the first one of one class among several; null where there is none. */
+export const labelledHead = ({ heads }: Answers): ClassesHead | null =>
+  heads.find((head): head is ClassesHead => head.kind === "classes" && head.form !== "sigmoid") ?? null;

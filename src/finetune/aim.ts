@@ -4,7 +4,7 @@
 import { runShapes } from "../analyze/batch.ts";
 import type { ModelInputs } from "../analyze/input.ts";
 import { softmaxInput } from "../answers/behind.ts";
-import type { Answers, ClassesHead, Head } from "../answers/head.ts";
+import { type Answers, type Head, labelledHead } from "../answers/head.ts";
 import { valueNames } from "../answers/kinds.ts";
 import { LowrankError } from "../errors.ts";
 import { int, node, valueInfo } from "../graph/build.ts";
@@ -21,8 +21,8 @@ export interface Aim {
 
 /** Towards labels: of the first head of classes. Null where there is none, or its output holds no row of scores. */
 export function aimAtLabels(model: Model, answers: Answers, inputs: ModelInputs, smoothing: number): Aim | null {
-  const head = answers.heads.find((one): one is ClassesHead => one.kind === "classes" && one.form !== "sigmoid");
-  if (head === undefined || rowLength(model, head.values[0]!, inputs) === null) return null;
+  const head = labelledHead(answers);
+  if (head === null || rowLength(model, head.values[0]!, inputs) === null) return null;
   return { loss: { kind: "cross-entropy", smoothing }, values: head.values };
 }
 

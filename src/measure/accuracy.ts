@@ -4,7 +4,7 @@
 import { freeInputs } from "../analyze/input.ts";
 import { classScores } from "../answers/class-scores.ts";
 import { answerOf } from "../answers/classes.ts";
-import { type Answers, type ClassesHead, type Sample, samplesOf } from "../answers/head.ts";
+import { type Answers, type ClassesHead, labelledHead, type Sample, samplesOf } from "../answers/head.ts";
 import { outputNames } from "../answers/kinds.ts";
 import { rowKl } from "../answers/kl.ts";
 import { type Batch, batches } from "../data/batches.ts";
@@ -143,9 +143,8 @@ interface Tally {
 }
 
 function emptyTally(answers: Answers, first: boolean): Tally {
-  const classes = answers.heads.find((head): head is ClassesHead => head.kind === "classes" && head.form !== "sigmoid");
   return {
-    ...{ classes: classes ?? null, comparing: first ? null : comparing(answers), names: outputNames(answers) },
+    ...{ classes: labelledHead(answers), comparing: first ? null : comparing(answers), names: outputNames(answers) },
     ...{ predictions: [], right: [], top5: 0, kl: 0, difference: 0, energy: 0 },
   };
 }

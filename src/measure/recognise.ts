@@ -1,11 +1,13 @@
 // Runs a network on a few inputs and tells what its outputs mean.
 
 import { freeInputs, imageInput } from "../analyze/input.ts";
-import { type Sample, samplesOf } from "../answers/head.ts";
+import { type Answers, labelledHead, type Sample, samplesOf } from "../answers/head.ts";
+import { outputNames } from "../answers/kinds.ts";
 import { type Asked, namesToProbe, type Recognised, recognise } from "../answers/recognise.ts";
 import { batches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { feedsFor, type ModelInputs, partOf } from "../data/feeds.ts";
+import { LowrankError } from "../errors.ts";
 import { withOutputs } from "../graph/edit.ts";
 import type { Model } from "../graph/model.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -32,13 +34,15 @@ export async function recogniseAnswers(
   const size = inputs.batch ?? 1;
   const few = indices.subarray(0, Math.max(PROBES, size));
   const samples: Sample[] = [];
+  const read: number[] = [];
   const inputNames = freeInputs(model.graph).map(({ name }) => name);
   if (names.length > 0) {
     await withSession(withOutputs(model, names), session, async (running) => {
-      for await (const { feeds, indices: read } of batches(dataset, inputs, { indices: few, batch: size })) {
+      for await (const { feeds, indices: some } of batches(dataset, inputs, { indices: few, batch: size })) {
         checkInterrupted(control);
         const own = feedsFor(inputNames, feeds);
-        const n = read.length;
+        const n = some.length;
+        read.push(...some);
         const whole = n === size ? own : partOf(own, n, 0, size, "last");
         samples.push(...samplesOf(await running.run(whole, names), names, size).slice(0, n));
       }
@@ -52,7 +56,36 @@ export async function recogniseAnswers(
     image: image ? ([image.height, image.width] as const) : null,
     asked: asked.kind,
   };
-  return recognise(facts, asked);
+  const recognised = recognise(facts, asked);
+  refuseNotFinite(recognised.answers, samples, (i) => dataset.name(read[i]!));
+  refuseLabels(recognised.answers, dataset, samples[0]);
+  return recognised;
+}
+
+/** Of a network that answers nothing for the inputs at hand nothing can be kept. */
+function refuseNotFinite(answers: Answers, samples: readonly Sample[], nameOf: (i: number) => string): void {
+  for (const [i, sample] of samples.entries()) {
+    for (const output of outputNames(answers)) {
+      const value = Array.from(sample[output]?.data ?? []).find((each) => !Number.isFinite(Number(each)));
+      if (value === undefined) continue;
+      const advice = "look at how inputs are prepared";
+      throw new LowrankError("runtime", `the model's own output ${output} is ${value} for ${nameOf(i)}: ${advice}`);
+    }
+  }
+}
+
+/** Labels are told to be wrong before they are needed, which is minutes later. */
+function refuseLabels(answers: Answers, { labels, name }: Dataset, sample: Sample | undefined): void {
+  const head = labelledHead(answers);
+  const scores = head === null ? undefined : sample?.[head.outputs[0]!];
+  if (head === null || labels === null || scores === undefined) return;
+  const classes = head.numbered ? head.classes : scores.data.length;
+  const wrong = labels.findIndex((label) => label < 0 || label >= classes);
+  if (wrong < 0) return;
+  throw new LowrankError(
+    "bad-data",
+    `${name(wrong)} has the label ${labels[wrong]}; the model knows ${classes} classes, 0 to ${classes - 1}`,
+  );
 }
 
 /** How many classes the labels tell of, at least; null without labels. */

@@ -11,6 +11,7 @@ import type { PreprocessOptions } from "../data/preprocess.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
+import { floats } from "../graph/tensor.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
 import { type NormalForm, normalForm } from "../rewrite/normal-form.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -30,7 +31,8 @@ export interface Prepared {
 
 /**
  * @param data what the model will be fed, which may say what its inputs are
- * @throws LowrankError `unsupported` for a quantised model, `bad-model` where it has no input, and as resolveInputs
+ * @throws LowrankError `unsupported` for a quantised model, `bad-model` where it has no input or a weight that is not finite, and as
+ * resolveInputs
  */
 export async function prepare(
   original: Model,
@@ -45,6 +47,18 @@ export async function prepare(
   const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
   const { model, folded } = foldBatchNorm(normal.model);
   const layers = findLayers(model, inferShapes(model, given), samples);
+  refuseNotFinite(layers);
   const costs = countCosts(normal.model, inferShapes(normal.model, given), samples);
   return { original, normal, model, folded, inputs, layers, costs };
+}
+
+/** A single NaN spreads to everything that is computed of it, and no method tells where it came from. */
+function refuseNotFinite(layers: readonly Layer[]): void {
+  for (const { name, weight } of layers) {
+    const value = floats(weight).find((each: number) => !Number.isFinite(each));
+    if (value === undefined) continue;
+    throw new LowrankError("bad-model", `the weight ${weight.name} of the layer ${name} holds ${value}`, {
+      layer: name,
+    });
+  }
 }
