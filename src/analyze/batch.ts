@@ -34,8 +34,26 @@ export async function settleInputs(
   session: SessionOptions,
 ): Promise<ModelInputs> {
   const inputs = settleByShapes(model, resolveInputs(model, options, dataset), dataset !== undefined);
+  refuseHuge(inputs);
   if (inputs.batch !== null || firstSize(model, inputs, SEVERAL) === SEVERAL) return inputs;
   return (await runsSeveral(model, inputs, session)) ? inputs : { ...inputs, batch: 1 };
+}
+
+/** More bytes than this cannot be held in one array. */
+const MOST_BYTES = 2 ** 32;
+
+function refuseHuge(inputs: ModelInputs): void {
+  for (const [name, shape] of Object.entries(runShapes(inputs))) {
+    if (!shape.every((dim) => typeof dim === "number")) continue;
+    // An element takes one byte at least.
+    const elements = elementCount(shape);
+    if (elements <= MOST_BYTES) continue;
+    const what = `the input ${name} [${shape}] has ${elements} elements`;
+    throw new LowrankError(
+      "bad-model",
+      `${what}, more than can be held in memory: export the model for smaller inputs`,
+    );
+  }
 }
 
 /**

@@ -198,3 +198,15 @@ test("an input without a batch axis is one sample, and may be an image", async (
   expect(found.slice(0, 2)).toEqual([[3, 8, 8], 1]);
   expect(found.length).toBe(8);
 });
+
+test("an input that no memory holds is named before anything is run", async () => {
+  const source = model({
+    inputs: [valueInfo("x", "float32", [1, 3, 1_000_000, 350_000])],
+    outputs: [valueInfo("y", "float32", null)],
+    nodes: [node("Conv", ["x", "w"], ["y"])],
+    initializers: [normalTensor("w", [8, 3, 3, 3], 1)],
+  });
+  await expect(settleInputs(source, {}, undefined, {})).rejects.toThrow(
+    "the input x [1,3,1000000,350000] has 1050000000000 elements",
+  );
+});

@@ -18,6 +18,14 @@ const messages: [string, string][] = [
   ],
   ["[ONNXRuntimeError] : 1 : FAIL : no room\n\nStacktrace:\n #0 here\n #1 there", "no room"],
   ["std::bad_alloc", "std::bad_alloc"],
+  [
+    "Non-zero status code returned while running Expand node. Name:'ex' Status Message: void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 16777216000000",
+    "Expand ex: its result takes 16777216000000 bytes, which there is no room for",
+  ],
+  [
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'' Status Message: /onnxruntime_src/element_wise.h:5 axis == 1",
+    "a node Add without a name: axis == 1",
+  ],
 ];
 
 test.each(messages)("%j", (message, expected) => {
