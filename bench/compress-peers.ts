@@ -1,7 +1,6 @@
 // The peers of the benchmark `compress`, in processes of their own: other ways to choose and to factor, written from their
 // descriptions (bench/peers). They are given the same images, preprocessed, and write ONNX files, so that all is measured alike.
 
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +9,7 @@ import { batches, sample } from "../src/data/batches.ts";
 import type { Dataset } from "../src/data/dataset.ts";
 import type { ModelInputs } from "../src/data/feeds.ts";
 import { type Model, readModelFile } from "../src/index.ts";
+import { pythonWith } from "./python.ts";
 import { startWorker } from "./worker.ts";
 
 const PEERS = [
@@ -46,10 +46,8 @@ export async function peerNetworks(
   inputs: ModelInputs,
   count: number,
 ): Promise<Peers | null> {
-  if (spawnSync("python3", ["-c", "import numpy, onnx, torch"]).status !== 0) {
-    console.error("python3 with torch, numpy and onnx is missing: no peer");
-    return null;
-  }
+  const python = pythonWith(["numpy", "onnx", "torch"]);
+  if (python === null) return null;
   const folder = mkdtempSync(join(tmpdir(), "lowrank-compress-"));
   try {
     await writeImages(folder, data, inputs, count);
@@ -57,7 +55,7 @@ export async function peerNetworks(
     let version = "";
     for (const { name, script } of PEERS) {
       process.stderr.write(`\r${name}\x1b[K`);
-      const found = await ask(join("peers", script), model, folder, budgets);
+      const found = await ask(python, join("peers", script), model, folder, budgets);
       for (const each of found.networks) networks.push({ peer: name, ...each });
       version = found.version;
     }
@@ -81,10 +79,10 @@ async function writeImages(folder: string, data: Dataset, inputs: ModelInputs, c
 const THREADS = "2";
 const WAITING = { OMP_WAIT_POLICY: "passive", GOMP_SPINCOUNT: "0" };
 
-async function ask(script: string, model: string, folder: string, budgets: readonly number[]) {
+async function ask(python: string, script: string, model: string, folder: string, budgets: readonly number[]) {
   const path = fileURLToPath(new URL(script, import.meta.url));
   const { OPENBLAS_CORETYPE: _core, OPENBLAS_L2_SIZE: _cache, ...env } = process.env;
-  const worker = startWorker("python3", [path, model, folder, THREADS], { ...env, ...WAITING });
+  const worker = startWorker(python, [path, model, folder, THREADS], { ...env, ...WAITING });
   const networks: Omit<PeerNetwork, "peer">[] = [];
   for (const budget of budgets) {
     const file = join(folder, "peer.onnx");

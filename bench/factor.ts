@@ -3,12 +3,12 @@
 // against NumPy's SVD of the same matrices. Both sides hold the whole model and take each layer in turn, in processes of their
 // own. Besides, by itself, the truncated SVD of the largest layer with a flat and with a falling spectrum.
 
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { random, seedFor } from "../src/linalg/random.ts";
+import { pythonWith } from "./python.ts";
 import type { BenchResult } from "./result.ts";
 import { startWorker, type Worker } from "./worker.ts";
 
@@ -123,13 +123,11 @@ async function race(folder: string, quick: boolean) {
 
 /** Null where Python or NumPy is missing. */
 async function startPeer(folder: string): Promise<Worker | null> {
-  if (spawnSync("python3", ["-c", "import numpy"]).status !== 0) {
-    console.error("python3 with numpy is missing: no peer");
-    return null;
-  }
+  const python = pythonWith(["numpy"]);
+  if (python === null) return null;
   // NumPy as its user would run it: OpenBLAS finds the processor by itself.
   const { OPENBLAS_CORETYPE: _core, OPENBLAS_L2_SIZE: _cache, ...env } = process.env;
-  return startWorker("python3", [path("peers/factor.py"), folder], env);
+  return startWorker(python, [path("peers/factor.py"), folder], env);
 }
 
 /** A process that holds nothing but the matrix of fc6. */

@@ -2,8 +2,8 @@
 // the shared CIFAR-10 networks, against PyTorch on the CPU: the same weights, images, batch and threads, in processes of their
 // own, in turn. A line is two steps, of which the second is timed.
 
-import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { pythonWith } from "./python.ts";
 import type { BenchResult } from "./result.ts";
 import { sharedModel } from "./shared.ts";
 import { startWorker, type Worker } from "./worker.ts";
@@ -83,12 +83,10 @@ function medianSeconds(timed: readonly Timed[]): number {
 
 /** Null where Python, PyTorch or the reader of ONNX files is missing. */
 function startPeer(model: string, batch: string, threads: string): Worker | null {
-  if (spawnSync("python3", ["-c", "import numpy, onnx, torch"]).status !== 0) {
-    console.error("python3 with torch, numpy and onnx is missing: no peer");
-    return null;
-  }
+  const python = pythonWith(["numpy", "onnx", "torch"]);
+  if (python === null) return null;
   const { OPENBLAS_CORETYPE: _core, OPENBLAS_L2_SIZE: _cache, ...env } = process.env;
-  return startWorker("python3", [path("peers/train.py"), model, batch, threads], env);
+  return startWorker(python, [path("peers/train.py"), model, batch, threads], env);
 }
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
