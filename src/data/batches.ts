@@ -4,6 +4,7 @@
 import { LowrankError, messageOf } from "../errors.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { random, shuffle } from "../linalg/random.ts";
+import { checkInterrupted } from "../progress.ts";
 import type { NdArray } from "../runtime/ndarray.ts";
 import { arrayOf, type Dataset, type Pixels } from "./dataset.ts";
 import { arrayFeed, type Feeds, imageSizes, type ModelInput, type ModelInputs } from "./feeds.ts";
@@ -46,7 +47,7 @@ export async function* batches(
   let read = 0;
   let next = loadBatch(dataset, inputs, indices.subarray(0, size), skip);
   for (let start = 0; start < indices.length; start += size) {
-    if (options.signal?.aborted) throw new LowrankError("interrupted", "interrupted");
+    checkInterrupted(options);
     const batch = await next;
     const rest = indices.subarray(start + size, start + 2 * size);
     if (rest.length > 0) next = loadBatch(dataset, inputs, rest, skip);
