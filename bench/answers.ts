@@ -121,7 +121,7 @@ async function row(one: Case, goals: Goals) {
     const indices = Int32Array.from(unseen);
     const { answers } = await recogniseAnswers(model, all, inputs, indices, { kind: null, outputs: null }, {}, {});
     const { models } = await evaluate([model, small], all, inputs, { answers, indices });
-    const { heads, drop } = models[1]!.versus_first!.answers;
+    const { heads, drop } = models[1]!.versusFirst!.answers;
     const { speedup, ci95 } = report.latency;
     const macs = report.macs.before / report.macs.after;
     return {

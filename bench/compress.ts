@@ -61,9 +61,9 @@ interface Row extends Omit<Entry, "model"> {
   readonly top1: number;
   /** Points of top-1 on the test images, and its 95% interval. */
   readonly drop: number;
-  readonly drop_ci95: readonly [number, number];
-  readonly speedup_batch1: Latency["ratio_to_first"];
-  readonly speedup_batch32: Latency["ratio_to_first"];
+  readonly dropCi95: readonly [number, number];
+  readonly speedup_batch1: Latency["ratioToFirst"];
+  readonly speedup_batch32: Latency["ratioToFirst"];
 }
 
 interface Subject {
@@ -157,7 +157,7 @@ async function speedOf({ source }: Subject, { peer, model }: PeerNetwork): Promi
   tell(`${peer}: latency`);
   const pair = [source, model].map((each, i) => ({ name: String(i), model: each }));
   const [, latency] = await compareLatency(pair, { threads: 1, seconds: LOOK_SECONDS });
-  return latency!.ratio_to_first.speedup;
+  return latency!.ratioToFirst.speedup;
 }
 
 /** All in turn, the original among them. */
@@ -172,16 +172,16 @@ async function measured({ source, inputs, test }: Subject, entries: readonly Ent
   const evaluation = await evaluate(models, test, inputs, { batch: 50 });
   const costs = models.map((model) => countCosts(model, inferShapes(model, feedShapes(inputs, 1))));
   return all.map(({ model: _, ...entry }, i) => {
-    const { top1, versus_first } = evaluation.models[i]!;
+    const { top1, versusFirst } = evaluation.models[i]!;
     return {
       ...entry,
       macs: costs[i]!.macs / costs[0]!.macs,
       params: costs[i]!.params / costs[0]!.params,
       top1: top1!,
-      drop: versus_first?.drop ?? 0,
-      drop_ci95: versus_first?.drop_ci95 ?? [0, 0],
-      speedup_batch1: one[i]!.ratio_to_first,
-      speedup_batch32: many[i]!.ratio_to_first,
+      drop: versusFirst?.drop ?? 0,
+      dropCi95: versusFirst?.dropCi95 ?? [0, 0],
+      speedup_batch1: one[i]!.ratioToFirst,
+      speedup_batch32: many[i]!.ratioToFirst,
     };
   });
 }

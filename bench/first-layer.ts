@@ -78,10 +78,10 @@ async function race(one: Case, tail: (typeof TAILS)[number], threads: number, co
     const contenders = [{ form: "original", model: original }, ...named];
     const timed = contenders.map(({ form, model }) => ({ name: form, model: meansOf(model) }));
     const [first, ...others] = await compareLatency(timed, { threads, seconds: SECONDS });
-    original_ms = first!.median_ms;
-    others.forEach(({ name, median_ms, ratio_to_first: { speedup, ci95 } }, i) => {
+    original_ms = first!.medianMs;
+    others.forEach(({ name, medianMs, ratioToFirst: { speedup, ci95 } }, i) => {
       const { macs } = countCosts(named[i]!.model, inferShapes(named[i]!.model));
-      forms.push({ colours: count, form: name, fewer_macs: costs.macs / macs, ms: median_ms, speedup, ci95 });
+      forms.push({ colours: count, form: name, fewer_macs: costs.macs / macs, ms: medianMs, speedup, ci95 });
     });
   }
   return { layer: one.name, tail, threads, original_ms, original_macs: costs.macs, forms };

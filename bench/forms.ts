@@ -57,8 +57,8 @@ export async function formsBench([threads = "1"]: readonly string[]): Promise<Be
     };
     const contenders = Object.entries(models).map(([name, each]) => ({ name, model: meansOf(each) }));
     const latencies = await compareLatency(contenders, options);
-    const ms = Object.fromEntries(latencies.map(({ name, median_ms }) => [name, median_ms]));
-    const speedup = Object.fromEntries(latencies.map(({ name, ratio_to_first }) => [name, ratio_to_first.speedup]));
+    const ms = Object.fromEntries(latencies.map(({ name, medianMs }) => [name, medianMs]));
+    const speedup = Object.fromEntries(latencies.map(({ name, ratioToFirst }) => [name, ratioToFirst.speedup]));
     detail.push({ layer: one.name, rank: one.rank, multiplier: one.multiplier, form, ms, speedup, times });
   }
   process.stderr.write("\r\x1b[K");

@@ -1,5 +1,6 @@
 // npm run -s bench -- NAME: runs one benchmark and prints one JSON object; without a name, lists them.
 
+import { snakeCased } from "../src/report/json.ts";
 import { answersBench } from "./answers.ts";
 import { backendModels } from "./backend-models.ts";
 import { compressBench } from "./compress.ts";
@@ -53,5 +54,5 @@ if (benchmark === undefined) {
   for (const [key, { about }] of Object.entries(BENCHMARKS)) console.error(`${key.padEnd(16)} ${about}`);
   process.exitCode = name === "" ? 0 : 2;
 } else {
-  console.log(JSON.stringify(await benchmark.run(args), null, 2));
+  console.log(JSON.stringify(snakeCased(await benchmark.run(args)), null, 2));
 }

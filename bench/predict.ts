@@ -29,7 +29,7 @@ const SECONDS = 6;
 interface Predicted {
   readonly network: string;
   /** Of the whole original, as the search measured it, and of the plan's network. */
-  readonly ms_before: number;
+  readonly msBefore: number;
   readonly ms_predicted: number;
   readonly ms_measured: number;
   /** Times as fast as the original. */
@@ -92,16 +92,16 @@ async function carriedOut(
   before: { ms: number; macs: number },
 ): Promise<Predicted> {
   const { measured } = await applyPlan(work, plan);
-  const { median_ms, ratio_to_first } = measured.latency[1]!;
+  const { medianMs, ratioToFirst } = measured.latency[1]!;
   const predicted = whole - before.ms + ms;
   return {
     network,
-    ms_before: whole,
+    msBefore: whole,
     ms_predicted: predicted,
-    ms_measured: median_ms,
+    ms_measured: medianMs,
     predicted: whole / predicted,
-    measured: ratio_to_first.speedup,
-    measured_ci95: ratio_to_first.ci95,
+    measured: ratioToFirst.speedup,
+    measured_ci95: ratioToFirst.ci95,
     fewer_macs: before.macs / macs,
   };
 }

@@ -97,7 +97,7 @@ export async function weightGradientBench([threads = "2"]: readonly string[]): P
   for (const one of CASES) {
     const contenders = Object.entries(WAYS).map(([name, way]) => ({ name, model: modelOf(way, one) }));
     const times = await compareLatency(contenders, { threads: Number(threads), seconds: 2 });
-    const ms = Object.fromEntries(times.map(({ name, median_ms }) => [name, median_ms]));
+    const ms = Object.fromEntries(times.map(({ name, medianMs }) => [name, medianMs]));
     const gigaflop = (2 * N * one.C * one.F * (one.kernel * one.size) ** 2) / 1e9;
     detail.push({ ...one, batch: N, gigaflop, ms });
   }

@@ -183,7 +183,7 @@ function notesOf(
   if (calibration === null) notes.push("no images: the weights alone were looked at, and agreement was not measured");
   if (!heldOut) notes.push("too few images to keep some apart: agreement was measured on those used for fitting");
   notes.push(...skipNotes(skipped));
-  const ratio = latency[1]?.ratio_to_first;
+  const ratio = latency[1]?.ratioToFirst;
   if (ratio?.decided === false) notes.push("the speed-up is within the noise of the measurement");
   if (ratio !== undefined && ratio.ci95[1] < 1) {
     notes.push(

@@ -32,16 +32,16 @@ test("meets the budget, and everything it reports is true of the written file", 
   expect(plan.size).toBeGreaterThan(0);
   expect(report.folded).toBe(2);
   expect(report.images).toEqual({ calibration: 48, choice: 0, measured: 16, skipped: 0 });
-  const macs = report.layers.reduce((sum, layer) => sum + layer.macs_after, 0);
+  const macs = report.layers.reduce((sum, layer) => sum + layer.macsAfter, 0);
   expect(macs).toBe(counted.macs);
   expect(report.accuracy).not.toBeNull();
   expect(report.agreement).toBeGreaterThan(0.5);
-  expect(report.latency.before_ms).toBeGreaterThan(0);
-  for (const { name, method, ms_before } of report.layers)
-    expect(ms_before !== null).toBe(plan.has(name) && method !== null);
+  expect(report.latency.beforeMs).toBeGreaterThan(0);
+  for (const { name, method, msBefore } of report.layers)
+    expect(msBefore !== null).toBe(plan.has(name) && method !== null);
   expect(Object.keys(report.seconds)).toEqual(["reading", ...phases]);
   const spent = Object.values(report.seconds).reduce((sum, seconds) => sum + seconds, 0);
-  expect(report.seconds_total).toBeCloseTo(spent, 6);
+  expect(report.secondsTotal).toBeCloseTo(spent, 6);
 });
 
 test("the same seed gives the same bytes; the saved plan gives them again", async () => {
@@ -71,7 +71,7 @@ test("answers like the original, far better with images than without", async () 
   expect(relativeDifference(outputs, expected)).toBeLessThan(0.8);
   const seeing = await compress(source, { ...base, macs: 0.8 });
   const plain = await compress(source, { ...base, macs: 0.8, metric: "frobenius" });
-  expect(seeing.report.output_error!).toBeLessThan(plain.report.output_error!);
+  expect(seeing.report.outputError!).toBeLessThan(plain.report.outputError!);
 });
 
 test("unlabelled images give agreement in place of accuracy", async () => {
@@ -230,7 +230,7 @@ test.each(Object.entries(EVERY))(
         plan,
         metric,
       } as CompressOptions);
-      expect(report.output_error!).toBeLessThan(0.02);
+      expect(report.outputError!).toBeLessThan(0.02);
       expect(report.layers.map((layer) => layer.method)).toEqual([null, method, "svd", null]);
       expect(report.layers[1]!.error!).toBeLessThan(0.02);
     }

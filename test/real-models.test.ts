@@ -146,7 +146,7 @@ test.each(CASES)("PP-OCRv4 $name at 0.9 of its MACs: smaller, sound, and as clos
   );
   expect(actual!.every(Number.isFinite)).toBe(true);
   const measured = relativeError(actual!, expected!);
-  expect(Math.abs(report.output_error! / measured - 1)).toBeLessThan(1e-3);
+  expect(Math.abs(report.outputError! / measured - 1)).toBeLessThan(1e-3);
   expect(measured).toBeGreaterThan(0);
   expect(measured).toBeLessThan(one.error);
 });

@@ -52,8 +52,8 @@ async function measure(paths: readonly string[], flags: Flags, running: Running)
   const times = await compareLatency(contenders, { ...running, threads, batch, provider, inputShapes });
   const fixed = settled.map((inputs) => inputs.batch).find((found) => found !== null);
   return {
-    models: times.map(({ name, median_ms, p10_ms, p90_ms }) => ({ file: name, median_ms, p10_ms, p90_ms })),
-    ratio_to_first: times.slice(1).map(({ name, ratio_to_first }) => ({ file: name, ...ratio_to_first })),
+    models: times.map(({ name, medianMs, p10Ms, p90Ms }) => ({ file: name, medianMs, p10Ms, p90Ms })),
+    ratioToFirst: times.slice(1).map(({ name, ratioToFirst }) => ({ file: name, ...ratioToFirst })),
     batch: fixed ?? batch,
     threads: threads ?? null,
     busy: wasBusy(times),

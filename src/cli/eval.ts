@@ -78,11 +78,11 @@ async function measure(path: string, flags: Flags, running: Running): Promise<Ev
     ...(images !== undefined && { indices: sample(data, images, seed) }),
     onSkip: (name, reason) => void skipped.set(name, reason),
   });
-  const { top1, top5, top1_ci95 } = models[0]!;
+  const { top1, top5, top1Ci95 } = models[0]!;
   if (top1 === null) throw new LowrankError("bad-data", `the first output of ${path} is not one score a class`);
-  const top5_ci95 = top5 === null ? null : wilson(Math.round(top5 * n), n);
+  const top5Ci95 = top5 === null ? null : wilson(Math.round(top5 * n), n);
   const notes = [...inputs.assumed, ...skipNotes(skipped), ...dataNotes(data, model)];
-  return { n, top1, top5, top1_ci95, top5_ci95, skipped: skipped.size, notes };
+  return { n, top1, top5, top1Ci95, top5Ci95, skipped: skipped.size, notes };
 }
 
 function checkImages(input: ModelInput | null): void {

@@ -4,6 +4,7 @@ import pc from "picocolors";
 import { LowrankError } from "../errors.ts";
 import type { Control } from "../progress.ts";
 import type { Ink } from "../report/format.ts";
+import { snakeCased } from "../report/json.ts";
 import { openProgress } from "./progress.ts";
 
 /** What a command's work gets to report on itself and to be stopped. */
@@ -45,7 +46,7 @@ export async function runJob<T>({ title, json, work, text, interrupted }: Job<T>
     await progress.close();
     for (const signal of SIGNALS) process.off(signal, stop);
   }
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : text(result, terminalInk()));
+  process.stdout.write(json ? `${JSON.stringify(snakeCased(result), null, 2)}\n` : text(result, terminalInk()));
 }
 
 function endAtOnce(): never {

@@ -25,7 +25,7 @@ export interface EpochRecord {
   /** Mean loss over the epoch's batches; null for the start. */
   readonly loss: number | null;
   /** On images set aside: the mean loss. */
-  readonly validation_loss: number;
+  readonly validationLoss: number;
   /** On the same: top-1 of the labels, or without labels agreement with the teacher's top answers; null where they are no classes. */
   readonly top1: number | null;
 }

@@ -30,7 +30,7 @@ export interface FinetuneReport {
   readonly start: EpochRecord;
   readonly epochs: readonly EpochRecord[];
   /** Epoch whose weights were kept, the best or the last, counted from 1; 0 where those that came in were the best. */
-  readonly best_epoch: number;
+  readonly bestEpoch: number;
   readonly images: { readonly train: number; readonly validation: number; readonly skipped: number };
   /** How many weights (tensors) were trained, and how many stay as they are. */
   readonly weights: { readonly trained: number; readonly frozen: number };
@@ -61,7 +61,7 @@ export async function finetune(source: Model, options: FinetuneOptions): Promise
       loss: tuning.aim.loss.kind,
       start,
       epochs: history,
-      best_epoch: best,
+      bestEpoch: best,
       images: { train: train.length, validation: validation.length, skipped: skipped.size },
       weights: { trained: weights.length, frozen },
       seconds: (performance.now() - started) / 1000,

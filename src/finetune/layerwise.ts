@@ -40,11 +40,11 @@ export interface TuningRecord {
   /** Epochs over the training images, or a part of one; 0 where the accuracy had not suffered, or nothing is above. */
   readonly epochs: number;
   /** On images kept apart: top-1, without labels the agreement with the original; null where outputs are no classes. */
-  readonly top1_before: number | null;
-  readonly top1_after: number | null;
+  readonly top1Before: number | null;
+  readonly top1After: number | null;
   /** On the same images; null where nothing was tuned. */
-  readonly loss_before: number | null;
-  readonly loss_after: number | null;
+  readonly lossBefore: number | null;
+  readonly lossAfter: number | null;
 }
 
 /** A work folder that also keeps the network between two layers. */
@@ -303,7 +303,7 @@ async function recover(
 ): Promise<{ model: Model; record: TuningRecord }> {
   const back = top1 !== null && top1 >= goal;
   if (weights.length === 0 || back || images < 1) {
-    return { model, record: { epochs: 0, top1_before: top1, top1_after: top1, loss_before: null, loss_after: null } };
+    return { model, record: { epochs: 0, top1Before: top1, top1After: top1, lossBefore: null, lossAfter: null } };
   }
   const enough = (record: { readonly top1: number | null }) => record.top1 !== null && record.top1 >= goal;
   return spend(model, weights, images, seed, tuning, `tuning above ${label}`, { ...options, enough });
@@ -340,10 +340,10 @@ async function spend(
   const after = trained.best === 0 ? trained.start : trained.history[trained.best - 1]!;
   const record: TuningRecord = {
     epochs: (trained.history.length * count) / whole,
-    top1_before: trained.start.top1,
-    top1_after: after.top1,
-    loss_before: trained.start.validation_loss,
-    loss_after: after.validation_loss,
+    top1Before: trained.start.top1,
+    top1After: after.top1,
+    lossBefore: trained.start.validationLoss,
+    lossAfter: after.validationLoss,
   };
   return { model: trained.best === 0 ? model : trained.model, record };
 }
@@ -358,8 +358,8 @@ async function assess(
   const { dataset, inputs, validation, teacher } = tuning;
   const reading = { ...session, indices: validation, answers, ...(signal && { signal }) };
   const [first, second] = (await evaluate([original, model], dataset, inputs, reading)).models;
-  const { answers: kept, kl, output_error } = second!.versus_first!;
-  const distance = kl ?? output_error;
+  const { answers: kept, kl, outputError } = second!.versusFirst!;
+  const distance = kl ?? outputError;
   return teacher === null
     ? { top1: second!.top1, goal: first!.top1! - MARGIN, distance }
     : { top1: kept.drop === null ? null : 1 - kept.drop / 100, goal: 1 - MARGIN, distance };

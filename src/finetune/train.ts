@@ -263,7 +263,7 @@ async function validate(model: Model, epoch: number, loss: number | null, option
       count += n;
     }
   });
-  const record: EpochRecord = { epoch, loss, validation_loss: sum / count, top1: classes ? right / count : null };
+  const record: EpochRecord = { epoch, loss, validationLoss: sum / count, top1: classes ? right / count : null };
   return { record, score: -sum / count };
 }
 

@@ -37,25 +37,25 @@ export interface VersusFirst {
   readonly answers: AnswersComparison;
   /** Share of images whose top answer is the first model's; null where the answers are no classes. */
   readonly agreement: number | null;
-  readonly agreement_ci95: Interval | null;
+  readonly agreementCi95: Interval | null;
   /** Outputs of the head of classes that agreement, and where there are labels the drop, are of; null where there is none. */
   readonly classes: readonly string[] | null;
   /** Points of top-1 lost against the first model, 100 * (first - this); null without labels. */
   readonly drop: number | null;
-  readonly drop_ci95: Interval | null;
+  readonly dropCi95: Interval | null;
   /** Mean Kullback-Leibler divergence of the first model's class probabilities from this one's, in nats. */
   readonly kl: number | null;
   /** ||y - y1|| / ||y1|| over all outputs that count, and images. */
-  readonly output_error: number;
+  readonly outputError: number;
 }
 
 export interface ModelEvaluation {
   /** Fractions of 1; null without labels. top5 counts the 5 largest scores, or all where there are fewer classes. */
   readonly top1: number | null;
   readonly top5: number | null;
-  readonly top1_ci95: Interval | null;
+  readonly top1Ci95: Interval | null;
   /** Null for the first model. */
-  readonly versus_first: VersusFirst | null;
+  readonly versusFirst: VersusFirst | null;
   /** Top answer an image, in the order of `indices`; null where the answers are no classes. */
   readonly predictions: Int32Array | null;
 }
@@ -193,8 +193,8 @@ function summarise(tally: Tally, first: Tally): ModelEvaluation {
   return {
     top1: labelled ? right / n : null,
     top5: labelled && tally.classes?.numbered === false ? tally.top5 / n : null,
-    top1_ci95: labelled ? wilson(right, n) : null,
-    versus_first: tally.comparing === null ? null : versus(tally, first),
+    top1Ci95: labelled ? wilson(right, n) : null,
+    versusFirst: tally.comparing === null ? null : versus(tally, first),
     predictions: tally.classes === null ? null : Int32Array.from(tally.predictions),
   };
 }
@@ -202,17 +202,17 @@ function summarise(tally: Tally, first: Tally): ModelEvaluation {
 function versus(tally: Tally, first: Tally): VersusFirst {
   const n = tally.predictions.length;
   const answers = tally.comparing!.result();
-  const output_error = Math.sqrt(tally.difference / (tally.energy || 1));
+  const outputError = Math.sqrt(tally.difference / (tally.energy || 1));
   if (tally.classes === null) {
     return {
       answers,
       classes: null,
       agreement: null,
-      agreement_ci95: null,
+      agreementCi95: null,
       drop: null,
-      drop_ci95: null,
+      dropCi95: null,
       kl: null,
-      output_error,
+      outputError,
     };
   }
   const same = tally.predictions.filter((answer, i) => answer === first.predictions[i]).length;
@@ -221,11 +221,11 @@ function versus(tally: Tally, first: Tally): VersusFirst {
     answers,
     classes: tally.classes.outputs,
     agreement: same / n,
-    agreement_ci95: wilson(same, n),
+    agreementCi95: wilson(same, n),
     kl,
-    output_error,
+    outputError,
   };
-  if (tally.right.length === 0) return { ...base, drop: null, drop_ci95: null };
+  if (tally.right.length === 0) return { ...base, drop: null, dropCi95: null };
   return { ...base, ...dropBetween(first.right, tally.right) };
 }
 
@@ -233,9 +233,9 @@ function versus(tally: Tally, first: Tally): VersusFirst {
 export function dropBetween(
   before: readonly boolean[],
   after: readonly boolean[],
-): { readonly drop: number; readonly drop_ci95: Interval } {
+): { readonly drop: number; readonly dropCi95: Interval } {
   const count = (a: boolean, b: boolean) => after.filter((right, i) => before[i] === a && right === b).length;
   const [both, lost, won, neither] = [count(true, true), count(true, false), count(false, true), count(false, false)];
   const [low, high] = pairedDifference(both, lost, won, neither);
-  return { drop: (100 * (lost - won)) / after.length, drop_ci95: [100 * low, 100 * high] };
+  return { drop: (100 * (lost - won)) / after.length, dropCi95: [100 * low, 100 * high] };
 }

@@ -26,7 +26,7 @@ export interface AnswersComparison {
   readonly heads: readonly HeadComparison[];
   /** Points lost: hundredths of the answers, of the head that lost the most; null where there were no answers. */
   readonly drop: number | null;
-  readonly drop_ci95: Interval | null;
+  readonly dropCi95: Interval | null;
   /** The larger of that and the drop by smooth counts, for those who choose by few answers. */
   readonly cautious: number | null;
 }
@@ -46,10 +46,10 @@ export function comparing(answers: Answers): Comparing {
     result() {
       const heads = answers.heads.map((head, i) => compare(head, each[i]!.kept()));
       const drops = heads.flatMap((head) => dropOfHead(head) ?? []);
-      if (drops.length < heads.length) return { heads, drop: null, drop_ci95: null, cautious: null };
+      if (drops.length < heads.length) return { heads, drop: null, dropCi95: null, cautious: null };
       const worst = drops.reduce((a, b) => (b.points > a.points ? b : a));
       const cautious = Math.max(worst.points, ...each.map((scorer) => pointsLost(smoothShare(scorer.kept()))));
-      return { heads, drop: worst.points, drop_ci95: worst.ci95, cautious };
+      return { heads, drop: worst.points, dropCi95: worst.ci95, cautious };
     },
   };
 }

@@ -19,7 +19,7 @@ export interface FormsOptions extends FormOptions, Pick<LatencyOptions, "threads
 
 export interface FormTime {
   readonly form: string;
-  readonly median_ms: number;
+  readonly medianMs: number;
   /** How many times faster than the form `than`, and its interval. */
   readonly than: string;
   readonly speedup: number;
@@ -59,8 +59,8 @@ export async function fastestForm(
     const forms = choices.map((word) => best.with(stage, word).join("+"));
     const contenders = forms.map((form) => ({ name: form, model: timedPart(model, part, form, inputShapes) }));
     const latencies = await compareLatency(contenders, { ...timing, seconds });
-    const others = latencies.slice(1).map(({ name, median_ms, ratio_to_first: { speedup, ci95 } }): FormTime => {
-      return { form: name, median_ms, than: forms[0]!, speedup, ci95 };
+    const others = latencies.slice(1).map(({ name, medianMs, ratioToFirst: { speedup, ci95 } }): FormTime => {
+      return { form: name, medianMs, than: forms[0]!, speedup, ci95 };
     });
     times.push(...others);
     const [winner] = others.filter(({ ci95 }) => ci95[0] > 1).sort((a, b) => b.speedup - a.speedup);

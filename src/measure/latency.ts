@@ -37,11 +37,11 @@ export interface LatencyOptions extends Control {
 export interface Latency {
   readonly name: string;
   /** Milliseconds of one run of the batch. */
-  readonly median_ms: number;
-  readonly p10_ms: number;
-  readonly p90_ms: number;
+  readonly medianMs: number;
+  readonly p10Ms: number;
+  readonly p90Ms: number;
   /** How many times faster than the first model: the median over rounds of the two times' ratio. */
-  readonly ratio_to_first: {
+  readonly ratioToFirst: {
     readonly speedup: number;
     readonly ci95: readonly [number, number];
     /** Whether the interval leaves no doubt which is faster. */
@@ -153,10 +153,10 @@ function summarise(name: string, runner: Runner, first: Runner): Latency {
   const ci95 = medianInterval(values);
   return {
     name,
-    median_ms: median(runner.times),
-    p10_ms: quantile(runner.times, 0.1),
-    p90_ms: quantile(runner.times, 0.9),
-    ratio_to_first: { speedup: median(values), ci95, decided: ci95[0] > 1 || ci95[1] < 1 },
+    medianMs: median(runner.times),
+    p10Ms: quantile(runner.times, 0.1),
+    p90Ms: quantile(runner.times, 0.9),
+    ratioToFirst: { speedup: median(values), ci95, decided: ci95[0] > 1 || ci95[1] < 1 },
   };
 }
 
@@ -169,9 +169,9 @@ const IDLE_SPREAD = 1.5;
  */
 export function wasBusy(latencies: readonly Latency[]): boolean {
   const [first, ...others] = latencies;
-  const contradicts = ({ median_ms, ratio_to_first: { speedup, decided } }: Latency) =>
-    decided && Math.sign(first!.median_ms - median_ms) !== Math.sign(speedup - 1);
-  return latencies.some(({ p10_ms, p90_ms }) => p90_ms > IDLE_SPREAD * p10_ms) || others.some(contradicts);
+  const contradicts = ({ medianMs, ratioToFirst: { speedup, decided } }: Latency) =>
+    decided && Math.sign(first!.medianMs - medianMs) !== Math.sign(speedup - 1);
+  return latencies.some(({ p10Ms, p90Ms }) => p90Ms > IDLE_SPREAD * p10Ms) || others.some(contradicts);
 }
 
 /** Seeded inputs: Gaussian numbers for floats, zeros for integers. */

@@ -57,7 +57,7 @@ export async function timeLayers(
       return { name: `${layer.name}, ${index === 0 ? "before" : "after"}`, model: rank === 4 ? meansOf(cut) : cut };
     });
     const [original, replaced] = await compareLatency(pair, { ...timing, seconds });
-    times.set(layer.name, { before: original!.median_ms, after: replaced!.median_ms });
+    times.set(layer.name, { before: original!.medianMs, after: replaced!.medianMs });
   }
   control.onProgress?.({ phase: "timing layers", done: layers.length, total: layers.length });
   return times;

@@ -120,22 +120,22 @@ async function scoreModel(
 /** By the user's score, else by labels, else by the answers kept. */
 export function dropOf({ evaluation, score }: Compared): Drop | null {
   if (score !== null) return { points: score.points, ci95: score.ci95 };
-  return dropOfAnswers(evaluation.models[1]!.versus_first!);
+  return dropOfAnswers(evaluation.models[1]!.versusFirst!);
 }
 
 /** Labels speak of one head, in place of its agreement; what others lose counts as well. */
-export function dropOfAnswers({ drop, drop_ci95, classes, answers }: VersusFirst): Drop | null {
-  if (drop === null) return answers.drop === null ? null : { points: answers.drop, ci95: answers.drop_ci95 };
+export function dropOfAnswers({ drop, dropCi95, classes, answers }: VersusFirst): Drop | null {
+  if (drop === null) return answers.drop === null ? null : { points: answers.drop, ci95: answers.dropCi95 };
   const others = answers.heads.filter(({ outputs }) => `${outputs}` !== `${classes}`).map(dropOfHead);
   if (others.includes(null)) return null;
-  const labelled: Drop = { points: drop, ci95: drop_ci95 };
+  const labelled: Drop = { points: drop, ci95: dropCi95 };
   return others.reduce<Drop>((worst, one) => (one!.points > worst.points ? one! : worst), labelled);
 }
 
 /** The same for a choice among networks, which must not hang on who stands just above a threshold. */
 export function cautiousDropOf(compared: Compared): Drop | null {
   const drop = dropOf(compared);
-  const { drop: labelled, answers } = compared.evaluation.models[1]!.versus_first!;
+  const { drop: labelled, answers } = compared.evaluation.models[1]!.versusFirst!;
   if (drop === null || compared.score !== null || labelled !== null) return drop;
   return { ...drop, points: Math.max(drop.points, answers.cautious ?? 0) };
 }

@@ -120,7 +120,7 @@ export async function timePlan(work: Work, plan: Plan): Promise<number> {
   const { model } = await build({ ...work, images: { ...images, calibration: null } }, plan);
   const lowered = prepared.normal.restore((await lower(work, model, plan)).model);
   const [, timed] = await measureLatency(prepared, lowered, settings);
-  return timed!.ratio_to_first.speedup;
+  return timed!.ratioToFirst.speedup;
 }
 
 /** Applies the plan in graph order, so that each refit sees what the layers before it have become. */

@@ -56,7 +56,7 @@ function refuseNothing({ scored }: Work): void {
   throw new LowrankError("unreachable", `nothing in this model can be approximated: ${found}${more}`);
 }
 
-const slower = ({ measured }: Outcome): boolean => measured.latency[1]!.ratio_to_first.ci95[1] < 1;
+const slower = ({ measured }: Outcome): boolean => measured.latency[1]!.ratioToFirst.ci95[1] < 1;
 
 async function measuredAgain({ prepared, settings }: Work, outcome: Outcome): Promise<Outcome> {
   const latency = await measureLatency(prepared, outcome.written.model, settings);
@@ -89,7 +89,7 @@ async function findIn(work: Work, { pool, wholeMs, startMs }: Awaited<ReturnType
     const { compared, latency } = outcome.measured;
     const drop = compared === null ? null : dropOf(compared);
     if (goals.maxDrop !== undefined) measuredDrop(drop, answers, compared?.evaluation.n ?? 0);
-    return { drop, speedup: latency[1]!.ratio_to_first.speedup, slower: slower(outcome) };
+    return { drop, speedup: latency[1]!.ratioToFirst.speedup, slower: slower(outcome) };
   };
   const timed: Search["timed"] = ({ plan }) => timePlan(work, plan);
   const found = await findPlan(
@@ -143,7 +143,7 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   const whole = (when: string) =>
     memo(JSON.stringify(["whole", when, models.length]), async () => {
       const latencies = await compareLatency(contenders, { ...timing, seconds: 1 });
-      return latencies.map(({ median_ms }) => median_ms);
+      return latencies.map(({ medianMs }) => medianMs);
     });
   const before = await whole("before");
   const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros }, control);

@@ -64,7 +64,7 @@ export interface Tuned {
 export function describe(run: Run): CompressReport {
   const { before, after, compared } = run;
   const evaluation = compared?.evaluation ?? null;
-  const pair = evaluation?.models[1]?.versus_first ?? null;
+  const pair = evaluation?.models[1]?.versusFirst ?? null;
   return {
     input: run.names.input,
     output: run.names.output,
@@ -75,8 +75,8 @@ export function describe(run: Run): CompressReport {
     accuracy: describeAccuracy(evaluation),
     answers: pair === null ? null : describeAnswers(pair, run),
     agreement: pair?.agreement ?? null,
-    agreement_ci95: pair?.agreement_ci95 ?? null,
-    output_error: pair?.output_error ?? null,
+    agreementCi95: pair?.agreementCi95 ?? null,
+    outputError: pair?.outputError ?? null,
     promise: run.search === null ? null : describePromise(run),
     images: run.images,
     layers: run.scored.map((scored) => describeLayer(scored, run)),
@@ -85,22 +85,22 @@ export function describe(run: Run): CompressReport {
     notes: run.notes,
     seed: run.seed,
     seconds: run.spent.phases,
-    seconds_total: run.spent.total,
+    secondsTotal: run.spent.total,
   };
 }
 
 function describeLatency({ latency, batch, threads }: Run): LatencyReport {
   const [original, compressed] = latency;
-  const { speedup, ci95, decided } = compressed!.ratio_to_first;
-  const times = { before_ms: original!.median_ms, after_ms: compressed!.median_ms };
+  const { speedup, ci95, decided } = compressed!.ratioToFirst;
+  const times = { beforeMs: original!.medianMs, afterMs: compressed!.medianMs };
   return { ...times, speedup, ci95, batch, threads, decided, busy: wasBusy(latency) };
 }
 
 function describeAccuracy(evaluation: Evaluation | null): AccuracyReport | null {
   const [original, compressed] = evaluation?.models ?? [];
-  const pair = compressed?.versus_first;
-  if (original?.top1 == null || compressed?.top1 == null || pair?.drop == null || pair.drop_ci95 == null) return null;
-  return { before: original.top1, after: compressed.top1, drop: pair.drop, ci95: pair.drop_ci95 };
+  const pair = compressed?.versusFirst;
+  if (original?.top1 == null || compressed?.top1 == null || pair?.drop == null || pair.dropCi95 == null) return null;
+  return { before: original.top1, after: compressed.top1, drop: pair.drop, ci95: pair.dropCi95 };
 }
 
 function describeAnswers({ answers }: VersusFirst, { compared, drop }: Run): AnswersReport {
@@ -124,7 +124,7 @@ function describePromise({ search, goals, drop }: Run): PromiseReport {
   const { macs, params, speed, maxDrop } = goals;
   const most = drop?.ci95?.[1];
   return {
-    goals: { macs: macs ?? null, params: params ?? null, speed: speed ?? null, max_drop: maxDrop ?? null },
+    goals: { macs: macs ?? null, params: params ?? null, speed: speed ?? null, maxDrop: maxDrop ?? null },
     certain: maxDrop === undefined || most == null ? null : most <= maxDrop,
     trials: search!.trials.map(describeTrial),
   };
@@ -133,7 +133,7 @@ function describePromise({ search, goals, drop }: Run): PromiseReport {
 function describeTrial({ expected, checked, kept, proof }: Trial): TrialReport {
   const { sensitivity, macs, params } = expected;
   const { drop, speedup } = checked;
-  const lost = { drop: drop?.points ?? null, drop_ci95: drop?.ci95 ?? null };
+  const lost = { drop: drop?.points ?? null, dropCi95: drop?.ci95 ?? null };
   return { sensitivity, harm: sensitivity, macs, params, ...lost, speedup, kept, proof };
 }
 
@@ -147,13 +147,13 @@ function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): L
     name: layer.name,
     op: layer.op,
     shape: shapeOf(layer),
-    macs_before: layer.macs,
-    params_before: layer.params,
+    macsBefore: layer.macs,
+    paramsBefore: layer.params,
   };
   if (choice === undefined) {
     const reason = refused ?? "left alone: the budget is better spent elsewhere";
-    const same = { macs_after: layer.macs, params_after: layer.params, ms_before: null, ms_after: null };
-    return { ...common, ...same, method: null, rank: null, reason, error: null, error_refit: null, tuning: null };
+    const same = { macsAfter: layer.macs, paramsAfter: layer.params, msBefore: null, msAfter: null };
+    return { ...common, ...same, method: null, rank: null, reason, error: null, errorRefit: null, tuning: null };
   }
   const { method, rank } = choice;
   const biased = layer.bias !== null || run.images.calibration > 0;
@@ -166,12 +166,12 @@ function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): L
     method,
     rank: plainRank(rank),
     reason: reasonOf(run.refits.get(layer.name), tuning),
-    macs_after: costs.macs,
-    params_after: costs.params,
-    ms_before: time?.before ?? null,
-    ms_after: time?.after ?? null,
+    macsAfter: costs.macs,
+    paramsAfter: costs.params,
+    msBefore: time?.before ?? null,
+    msAfter: time?.after ?? null,
     error: candidate?.error ?? null,
-    error_refit: run.refits.get(layer.name)?.after ?? null,
+    errorRefit: run.refits.get(layer.name)?.after ?? null,
     tuning,
   };
 }

@@ -23,8 +23,8 @@ export function factsOf(report: CompressReport): readonly PageFact[] {
 }
 
 function speedFact({ latency }: CompressReport): PageFact {
-  const { before_ms, after_ms, speedup, ci95, decided, busy } = latency;
-  const medians = `medians ${milliseconds(before_ms)} → ${milliseconds(after_ms)}`;
+  const { beforeMs, afterMs, speedup, ci95, decided, busy } = latency;
+  const medians = `medians ${milliseconds(beforeMs)} → ${milliseconds(afterMs)}`;
   const what = decided ? "as fast, run by run in turn" : "no difference in speed";
   const label = `${what}: ${interval(ci95, digits)}; ${medians}${busy ? `; ${BUSY}` : ""}`;
   return { value: `${digits(speedup)}×`, label };
@@ -49,7 +49,7 @@ function ratioFact({ before, after }: BeforeAfter, what: string, told: string): 
 }
 
 function promiseFact({ promise }: CompressReport): readonly PageFact[] {
-  const most = promise?.goals.max_drop;
+  const most = promise?.goals.maxDrop;
   if (promise === null || most == null) return [];
   const asked = `at most ${plural(most, "point")} lost`;
   if (promise.certain === null) return [{ value: "Kept", label: asked }];
@@ -62,9 +62,9 @@ function promiseFact({ promise }: CompressReport): readonly PageFact[] {
 /** What was asked for, in one line. */
 export function goalsText(promise: PromiseReport | null): string {
   if (promise === null) return "a plan that was given";
-  const { macs, params, speed, max_drop } = promise.goals;
+  const { macs, params, speed, maxDrop } = promise.goals;
   const parts = [
-    max_drop === null ? [] : [`at most ${plural(max_drop, "point")} lost`],
+    maxDrop === null ? [] : [`at most ${plural(maxDrop, "point")} lost`],
     speed === null ? [] : [`at least ${digits(speed)} times as fast`],
     macs === null ? [] : [`at most ${percent(macs)} of the MACs`],
     params === null ? [] : [`at most ${percent(params)} of the parameters`],
@@ -102,7 +102,7 @@ function tuningText({ loss, epochs, images, joint }: NonNullable<CompressReport[
 
 /** How certain it is that the drop keeps within what was promised. */
 function promiseText({ promise, images, answers, accuracy: top1 }: CompressReport): string {
-  const most = promise?.goals.max_drop;
+  const most = promise?.goals.maxDrop;
   if (promise === null || most == null || promise.certain === null) return "";
   const on = `on ${plural(images.measured, "image")}${images.choice > 0 ? " that had no part in the choice" : ""}`;
   const what = `of ${dropOfWhat(answers, top1 !== null)}`;

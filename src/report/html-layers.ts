@@ -12,7 +12,7 @@ import { stagesSvg } from "./stages-svg.ts";
 
 /** The lines of all layers under one heading. */
 export async function layersHtml(reports: readonly LayerReport[], details: readonly LayerDetails[]): Promise<string> {
-  const most = Math.max(1, ...reports.map(({ macs_before }) => macs_before));
+  const most = Math.max(1, ...reports.map(({ macsBefore }) => macsBefore));
   const known = new Map(details.map((one) => [one.name, one]));
   const parts: string[] = [];
   for (const [index, report] of reports.entries()) {
@@ -26,7 +26,7 @@ export async function layersHtml(reports: readonly LayerReport[], details: reado
 
 async function layerHtml(report: LayerReport, details: LayerDetails, most: number, index: number): Promise<string> {
   const line = lineHtml(report, details, most);
-  const chart = await candidatesSvg(details, report.macs_before, `chart-layer${index}`);
+  const chart = await candidatesSvg(details, report.macsBefore, `chart-layer${index}`);
   const inside = [
     report.method === null ? "" : factsHtml(report),
     stagesHtml(details),
@@ -41,11 +41,11 @@ async function layerHtml(report: LayerReport, details: LayerDetails, most: numbe
 const EXPORTED = /(?<=.)\/(Conv|Gemm|MatMul)$/;
 
 function lineHtml(report: LayerReport, details: LayerDetails, most: number): string {
-  const { name, shape, method, rank, macs_before, macs_after } = report;
+  const { name, shape, method, rank, macsBefore, macsAfter } = report;
   const cells = [
     `<b title="${quoted(printable(name))}">${escaped(shortName(name.replace(EXPORTED, ""), 24))}</b>`,
     shape.join("×"),
-    `${barHtml(macs_before, macs_after, most)}${macsText(macs_before, macs_after)}`,
+    `${barHtml(macsBefore, macsAfter, most)}${macsText(macsBefore, macsAfter)}`,
     timesText(report, details),
     method === null ? `<i>${escaped(printable(whyLeft(report, details)))}</i>` : `${escaped(method)} ${rankText(rank)}`,
   ];
@@ -60,10 +60,10 @@ function barHtml(before: number, after: number, most: number): string {
 const macsText = (before: number, after: number): string =>
   before === after ? count(before) : `${count(before)} → ${count(after)}`;
 
-function timesText({ ms_before, ms_after }: LayerReport, { ms }: LayerDetails): string {
-  if (ms_before === null || ms_after === null) return ms === null ? "" : digits(ms);
-  const ratio = ms_after > 0 ? ` <b>${digits(ms_before / ms_after)}×</b>` : "";
-  return `${digits(ms_before)} → ${digits(ms_after)}${ratio}`;
+function timesText({ msBefore, msAfter }: LayerReport, { ms }: LayerDetails): string {
+  if (msBefore === null || msAfter === null) return ms === null ? "" : digits(ms);
+  const ratio = msAfter > 0 ? ` <b>${digits(msBefore / msAfter)}×</b>` : "";
+  return `${digits(msBefore)} → ${digits(msAfter)}${ratio}`;
 }
 
 /** The numbers of a rank with their names. */
@@ -91,22 +91,21 @@ function whyLeft({ reason }: LayerReport, { ms, candidates }: LayerDetails): str
 }
 
 function factsHtml(report: LayerReport): string {
-  const { name, method, rank, macs_before, macs_after, params_before, params_after, error, error_refit, tuning } =
-    report;
+  const { name, method, rank, macsBefore, macsAfter, paramsBefore, paramsAfter, error, errorRefit, tuning } = report;
   const tuned =
     tuning === null
       ? null
       : tuning.epochs === 0
         ? "not needed"
-        : `${digits(tuning.epochs)} epochs, loss ${digits(tuning.loss_before ?? 0)} → ${digits(tuning.loss_after ?? 0)}`;
+        : `${digits(tuning.epochs)} epochs, loss ${digits(tuning.lossBefore ?? 0)} → ${digits(tuning.lossAfter ?? 0)}`;
   return pairsHtml([
     ["name", printable(name)],
     ["method", method],
     ["rank", namedRank(method, rank)],
-    ["fewer MACs", `${digits(macs_before / Math.max(1, macs_after))}×`],
-    ["parameters", `${count(params_before)} → ${count(params_after)}`],
+    ["fewer MACs", `${digits(macsBefore / Math.max(1, macsAfter))}×`],
+    ["parameters", `${count(paramsBefore)} → ${count(paramsAfter)}`],
     ["relative error, expected", error === null ? null : digits(error)],
-    ["error after the refit", error_refit === null ? null : digits(error_refit)],
+    ["error after the refit", errorRefit === null ? null : digits(errorRefit)],
     ["tuning above", tuned],
     ["how", printable(report.reason)],
   ]);

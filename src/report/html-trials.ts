@@ -19,13 +19,13 @@ export async function trialsFigure(report: CompressReport): Promise<PageFigure |
   const trials = (promise?.trials ?? []).filter(({ drop }) => drop !== null);
   const result = resultPoint(report);
   if (promise === null || trials.length === 0 || result === null) return null;
-  const { max_drop } = promise.goals;
-  const limit = BEYOND * Math.max(max_drop ?? 0, result.y, 0.5);
+  const { maxDrop } = promise.goals;
+  const limit = BEYOND * Math.max(maxDrop ?? 0, result.y, 0.5);
   const shown = trials.filter(({ drop }) => drop! <= limit);
-  const point = ({ drop, drop_ci95, speedup }: TrialReport): ChartPoint => ({
-    x: latency.before_ms / speedup,
+  const point = ({ drop, dropCi95, speedup }: TrialReport): ChartPoint => ({
+    x: latency.beforeMs / speedup,
     y: drop!,
-    ...(drop_ci95 && { range: [drop_ci95[0], Math.min(drop_ci95[1], limit)] as const }),
+    ...(dropCi95 && { range: [dropCi95[0], Math.min(dropCi95[1], limit)] as const }),
   });
   const series = (name: string, style: number, points: readonly ChartPoint[]): ChartSeries[] =>
     points.length === 0 ? [] : [{ name, style, joined: false, points }];
@@ -35,9 +35,9 @@ export async function trialsFigure(report: CompressReport): Promise<PageFigure |
       panels: [
         {
           title: "",
-          guides: max_drop === null ? [] : [{ name: "promised", at: max_drop }],
+          guides: maxDrop === null ? [] : [{ name: "promised", at: maxDrop }],
           series: [
-            ...series("original", STYLES.original, [{ x: latency.before_ms, y: 0 }]),
+            ...series("original", STYLES.original, [{ x: latency.beforeMs, y: 0 }]),
             ...series("tried, lost too much", STYLES.missed, among(false)),
             ...series("tried, good enough", STYLES.kept, among(true)),
             ...series("refused on held-out images", STYLES.proof, refused(shown).map(point)),
@@ -58,7 +58,7 @@ const refused = (trials: readonly TrialReport[]) => trials.filter(({ proof, kept
 
 function resultPoint({ answers, latency }: CompressReport): ChartPoint | null {
   if (answers === null || answers.drop === null) return null;
-  const x = latency.before_ms / latency.speedup;
+  const x = latency.beforeMs / latency.speedup;
   return { x, y: answers.drop, ...(answers.ci95 && { range: answers.ci95 }) };
 }
 

@@ -88,7 +88,7 @@ function repeatSection({ plan, report }: Reportable, { command, version, machine
     ["threads", latency.threads === null ? "as ONNX Runtime chooses" : String(latency.threads)],
     ["batch", String(latency.batch)],
     ["machine", machine ?? null],
-    ["time", timeSpent(report.seconds_total, report.seconds)],
+    ["time", timeSpent(report.secondsTotal, report.seconds)],
   ]);
   const run = command === undefined ? "" : `<pre class="command"><code>${escaped(command)}</code></pre>\n`;
   const text = escaped(formatPlan(plan));

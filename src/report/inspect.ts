@@ -29,7 +29,7 @@ export interface InspectionLayer {
   readonly macs: number;
   readonly params: number;
   /** Share of the network's MACs, 0..1. */
-  readonly macs_share: number;
+  readonly macsShare: number;
   /** Methods that have at least one rank that saves enough. */
   readonly methods: readonly MethodName[];
   /** What each of them would cost in the layer's place, at the ranks that would be tried. */
@@ -163,14 +163,14 @@ function describeLayer(layer: Layer, total: number): InspectionLayer {
     }),
   );
   const reason = methods.length > 0 ? null : (refused ?? whyNoMethod(layer, { methods: METHODS }));
-  return { name, op, shape: [F, C, X, Y], macs, params, macs_share: shareOf(macs, total), methods, costs, reason };
+  return { name, op, shape: [F, C, X, Y], macs, params, macsShare: shareOf(macs, total), methods, costs, reason };
 }
 
 /** Products whose weight is computed or comes from outside. */
 function otherLayers(model: Model, shapes: Shapes, samples: number, total: number): readonly InspectionLayer[] {
   return layersWithoutConstantWeight(model).map(({ name, op, node, reason }) => {
     const macs = nodeMacs(node, shapes) / samples;
-    return { name, op, shape: null, macs, params: 0, macs_share: shareOf(macs, total), methods: [], costs: [], reason };
+    return { name, op, shape: null, macs, params: 0, macsShare: shareOf(macs, total), methods: [], costs: [], reason };
   });
 }
 

@@ -18,16 +18,16 @@ export interface LayerReport {
   readonly rank: number | readonly number[] | null;
   /** Why the layer is as it is. */
   readonly reason: string;
-  readonly macs_before: number;
-  readonly macs_after: number;
-  readonly params_before: number;
-  readonly params_after: number;
+  readonly macsBefore: number;
+  readonly macsAfter: number;
+  readonly paramsBefore: number;
+  readonly paramsAfter: number;
   /** Milliseconds of the layer alone for one batch; null where it was not replaced. */
-  readonly ms_before: number | null;
-  readonly ms_after: number | null;
+  readonly msBefore: number | null;
+  readonly msAfter: number | null;
   /** Relative error of the layer's output that the plan expected, and that was left after the refit on images set aside. */
   readonly error: number | null;
-  readonly error_refit: number | null;
+  readonly errorRefit: number | null;
   /** Tuning of what is above the layer; null where none was asked for or the layer was left alone. */
   readonly tuning: TuningRecord | null;
 }
@@ -43,8 +43,8 @@ export interface FinetuningReport {
 }
 
 export interface LatencyReport {
-  readonly before_ms: number;
-  readonly after_ms: number;
+  readonly beforeMs: number;
+  readonly afterMs: number;
   readonly speedup: number;
   readonly ci95: readonly [number, number];
   readonly batch: number;
@@ -99,9 +99,9 @@ export interface TrialReport {
   /** Of the whole network for one image. */
   readonly macs: number;
   readonly params: number;
-  /** Points lost; where `proof` is false as counted for the choice, which may be more than `drop_ci95` is about. Null where nothing was measured. */
+  /** Points lost; where `proof` is false as counted for the choice, which may be more than `dropCi95` is about. Null where nothing was measured. */
   readonly drop: number | null;
-  readonly drop_ci95: readonly [number, number] | null;
+  readonly dropCi95: readonly [number, number] | null;
   /** As predicted from its layers' times where `proof` is false, else measured. */
   readonly speedup: number;
   readonly kept: boolean;
@@ -114,7 +114,7 @@ export interface PromiseReport {
     readonly macs: number | null;
     readonly params: number | null;
     readonly speed: number | null;
-    readonly max_drop: number | null;
+    readonly maxDrop: number | null;
   };
   /** Whether the whole interval of the drop keeps the promise; null where none was given or nothing could be measured. */
   readonly certain: boolean | null;
@@ -133,9 +133,9 @@ export interface CompressReport {
   readonly answers: AnswersReport | null;
   /** Share of images with the same top answer; null without images or without classes. */
   readonly agreement: number | null;
-  readonly agreement_ci95: readonly [number, number] | null;
+  readonly agreementCi95: readonly [number, number] | null;
   /** ||y~ - y|| / ||y|| over all outputs; null without images. */
-  readonly output_error: number | null;
+  readonly outputError: number | null;
   /** Null where a plan was applied that was given. */
   readonly promise: PromiseReport | null;
   /** Images fitted to, images that the plan was chosen by, images measured on, images that could not be read. */
@@ -156,5 +156,5 @@ export interface CompressReport {
   /** How long each phase took, by the names that progress shows, in the order in which they began. */
   readonly seconds: Readonly<Record<string, number>>;
   /** Of all phases together. */
-  readonly seconds_total: number;
+  readonly secondsTotal: number;
 }

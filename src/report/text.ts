@@ -50,10 +50,10 @@ export function compressText(report: CompressReport, ink: Ink = plainInk): strin
 }
 
 function speedLine(
-  { speedup, ci95, decided, busy, before_ms, after_ms, batch, threads }: LatencyReport,
+  { speedup, ci95, decided, busy, beforeMs, afterMs, batch, threads }: LatencyReport,
   ink: Ink,
 ): string {
-  const times = `${milliseconds(before_ms)} -> ${milliseconds(after_ms)}`;
+  const times = `${milliseconds(beforeMs)} -> ${milliseconds(afterMs)}`;
   const idle = `batch ${batch}${threads === null ? "" : `, ${plural(threads, "thread")}`}`;
   const how = busy ? `${idle}; ${BUSY}` : idle;
   const ratio = `${digits(speedup)}x`;
@@ -79,7 +79,7 @@ function ratioOf(ratio: number, word: string): string {
 }
 
 function answerLines(report: CompressReport): string[] {
-  const { accuracy: top1, answers, output_error, images } = report;
+  const { accuracy: top1, answers, outputError, images } = report;
   const lines: string[] = [];
   if (top1 !== null) {
     const drop = `drop ${top1.drop.toFixed(2)} points (${interval(top1.ci95, (value) => value.toFixed(2))})`;
@@ -89,12 +89,12 @@ function answerLines(report: CompressReport): string[] {
   for (const [label, text] of answers === null ? [] : headLines(answers)) lines.push(`${label.padEnd(11)} ${text}`);
   const plain = answers?.heads.every(({ kind }) => kind === "classes" || kind === "values");
   // One number over all outputs says nothing where boxes stand beside scores.
-  if (output_error !== null && plain) lines.push(`${"output".padEnd(11)} relative error ${digits(output_error)}`);
-  if (report.promise !== null && report.promise.goals.max_drop !== null) {
+  if (outputError !== null && plain) lines.push(`${"output".padEnd(11)} relative error ${digits(outputError)}`);
+  if (report.promise !== null && report.promise.goals.maxDrop !== null) {
     lines.push(`${"promise".padEnd(11)} ${promiseLine(report.promise, images.measured)}`);
   }
   if (report.finetune !== null) lines.push(`${"tuning".padEnd(11)} ${tuningLine(report.finetune, report.layers)}`);
-  lines.push(`${"time".padEnd(11)} ${timeSpent(report.seconds_total, report.seconds)}`);
+  lines.push(`${"time".padEnd(11)} ${timeSpent(report.secondsTotal, report.seconds)}`);
   return lines;
 }
 
@@ -104,7 +104,7 @@ function scoreText({ before, after, drop, ci95 }: AnswersReport): string {
 }
 
 function promiseLine({ goals, certain, trials }: PromiseReport, images: number): string {
-  const kept = `at most ${plural(goals.max_drop!, "point")} lost: kept on ${plural(images, "image")}`;
+  const kept = `at most ${plural(goals.maxDrop!, "point")} lost: kept on ${plural(images, "image")}`;
   const luck = certain === false ? ", but the interval reaches past it: only more images would make it certain" : "";
   return `${kept} that had no part in the choice${luck}; ${plural(trials.length, "network")} tried`;
 }
@@ -118,9 +118,9 @@ function tuningLine({ loss, epochs, images, joint }: FinetuningReport, layers: r
   return `${digits(spent)} of ${plural(epochs, "epoch")} of ${loss} on ${plural(images.train, "image")}, ${after}`;
 }
 
-function lossText({ epochs, loss_before, loss_after }: TuningRecord): string {
-  if (epochs === 0 || loss_before === null || loss_after === null) return "not needed";
-  return `loss ${digits(loss_before)} -> ${digits(loss_after)}`;
+function lossText({ epochs, lossBefore, lossAfter }: TuningRecord): string {
+  if (epochs === 0 || lossBefore === null || lossAfter === null) return "not needed";
+  return `loss ${digits(lossBefore)} -> ${digits(lossAfter)}`;
 }
 
 const LAYER_COLUMNS: readonly Column[] = [
@@ -144,14 +144,14 @@ function layerTable(layers: readonly LayerReport[], ink: Ink): string {
 }
 
 function layerRow(layer: LayerReport, tuned: boolean, ink: Ink): Cell[] {
-  const { method, rank, macs_before, macs_after, ms_before, ms_after } = layer;
+  const { method, rank, macsBefore, macsAfter, msBefore, msAfter } = layer;
   const start = [shortName(layer.name), layer.op, shapeText(layer.shape)];
   const own = tuned ? 5 : 4;
-  if (method === null) return [...start, count(macs_before), { content: paragraph(layer.reason, ink), colSpan: own }];
-  const macs = `${count(macs_before)} -> ${count(macs_after)}`;
-  const timed = ms_before !== null && ms_after !== null;
-  const times = timed ? `${digits(ms_before)} -> ${digits(ms_after)}` : "not timed";
-  const speed = timed && ms_after > 0 ? `${digits(ms_before / ms_after)}x` : "";
+  if (method === null) return [...start, count(macsBefore), { content: paragraph(layer.reason, ink), colSpan: own }];
+  const macs = `${count(macsBefore)} -> ${count(macsAfter)}`;
+  const timed = msBefore !== null && msAfter !== null;
+  const times = timed ? `${digits(msBefore)} -> ${digits(msAfter)}` : "not timed";
+  const speed = timed && msAfter > 0 ? `${digits(msBefore / msAfter)}x` : "";
   const row = [...start, macs, method, [rank].flat().join("/"), times, speed];
   return layer.tuning === null ? row : [...row, lossText(layer.tuning)];
 }
@@ -210,8 +210,8 @@ function inspectTable(layers: readonly InspectionLayer[], ink: Ink): string {
     { title: "parameters", align: "right" },
     { title: "methods" },
   ];
-  const rows = layers.map(({ name, op, shape, macs, macs_share, params, methods, reason }) => [
-    ...[shortName(name), op, shapeText(shape), count(macs), percent(macs_share), count(params)],
+  const rows = layers.map(({ name, op, shape, macs, macsShare, params, methods, reason }) => [
+    ...[shortName(name), op, shapeText(shape), count(macs), percent(macsShare), count(params)],
     methods.length > 0 ? methods.join(", ") : paragraph(reason ?? "", ink),
   ]);
   return table(columns, rows, ink);
@@ -250,22 +250,19 @@ export interface EvalReport {
   /** Fractions of 1; null without labels. */
   readonly top1: number | null;
   readonly top5: number | null;
-  readonly top1_ci95: readonly [number, number] | null;
-  readonly top5_ci95: readonly [number, number] | null;
+  readonly top1Ci95: readonly [number, number] | null;
+  readonly top5Ci95: readonly [number, number] | null;
   /** Images that could not be read. */
   readonly skipped: number;
   readonly notes: readonly string[];
 }
 
-export function evalText(
-  { n, top1, top5, top1_ci95, top5_ci95, notes: texts }: EvalReport,
-  ink: Ink = plainInk,
-): string {
+export function evalText({ n, top1, top5, top1Ci95, top5Ci95, notes: texts }: EvalReport, ink: Ink = plainInk): string {
   const line = (name: string, value: number | null, range: readonly [number, number] | null) =>
     value === null
       ? ""
       : `${ink.bold(`${name}  ${accuracy(value)}`)}${range === null ? "" : ` (${interval(range, accuracy)})`}`;
-  const figures = [line("top-1", top1, top1_ci95), line("top-5", top5, top5_ci95), plural(n, "image")];
+  const figures = [line("top-1", top1, top1Ci95), line("top-5", top5, top5Ci95), plural(n, "image")];
   const blocks = [figures.filter((text) => text !== "").join("\n"), notes(texts, ink)];
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }
@@ -274,12 +271,12 @@ export function evalText(
 export interface BenchReport {
   readonly models: readonly {
     readonly file: string;
-    readonly median_ms: number;
-    readonly p10_ms: number;
-    readonly p90_ms: number;
+    readonly medianMs: number;
+    readonly p10Ms: number;
+    readonly p90Ms: number;
   }[];
   /** Each model after the first: how many times as fast as the first it is. */
-  readonly ratio_to_first: readonly {
+  readonly ratioToFirst: readonly {
     readonly file: string;
     readonly speedup: number;
     readonly ci95: readonly [number, number];
@@ -295,7 +292,7 @@ export interface BenchReport {
 }
 
 export function benchText(
-  { models, ratio_to_first, batch, threads, busy, notes: texts }: BenchReport,
+  { models, ratioToFirst, batch, threads, busy, notes: texts }: BenchReport,
   ink: Ink = plainInk,
 ): string {
   const columns: readonly Column[] = [
@@ -304,9 +301,9 @@ export function benchText(
     { title: "p10 to p90", align: "right" },
     ...(models.length > 1 ? [{ title: "against the first" }] : []),
   ];
-  const rows = models.map(({ file, median_ms, p10_ms, p90_ms }, index) => {
-    const ratio = ratio_to_first[index - 1];
-    const figures = [shortName(file, 48), milliseconds(median_ms), `${digits(p10_ms)} to ${milliseconds(p90_ms)}`];
+  const rows = models.map(({ file, medianMs, p10Ms, p90Ms }, index) => {
+    const ratio = ratioToFirst[index - 1];
+    const figures = [shortName(file, 48), milliseconds(medianMs), `${digits(p10Ms)} to ${milliseconds(p90Ms)}`];
     if (ratio === undefined) return figures;
     const undecided = ratio.decided ? "" : ", too close to decide";
     return [...figures, `${digits(ratio.speedup)}x as fast (${interval(ratio.ci95, digits)}${undecided})`];
@@ -323,7 +320,7 @@ export interface FinetuneFiles extends FinetuneReport {
 }
 
 export function finetuneText(report: FinetuneFiles, ink: Ink = plainInk): string {
-  const { input, output, loss, start, epochs, best_epoch, images, weights, seconds, notes: texts } = report;
+  const { input, output, loss, start, epochs, bestEpoch, images, weights, seconds, notes: texts } = report;
   const right = { "cross-entropy": "top-1", distillation: "agreement", divergence: "" }[loss];
   const columns: readonly Column[] = [
     { title: "epoch", align: "right" },
@@ -332,15 +329,15 @@ export function finetuneText(report: FinetuneFiles, ink: Ink = plainInk): string
     { title: right, align: "right" },
     { title: "" },
   ];
-  const rows = [start, ...epochs].map(({ epoch, loss: mean, validation_loss, top1 }) => [
-    ...[epoch === 0 ? "before" : String(epoch), mean === null ? "" : digits(mean), digits(validation_loss)],
-    ...[top1 === null ? "" : accuracy(top1), epoch === best_epoch ? "kept" : ""],
+  const rows = [start, ...epochs].map(({ epoch, loss: mean, validationLoss, top1 }) => [
+    ...[epoch === 0 ? "before" : String(epoch), mean === null ? "" : digits(mean), digits(validationLoss)],
+    ...[top1 === null ? "" : accuracy(top1), epoch === bestEpoch ? "kept" : ""],
   ]);
   const trained = `${plural(weights.trained, "weight")} trained${weights.frozen > 0 ? `, ${weights.frozen} left` : ""}`;
   const rate = (images.train * epochs.length) / seconds;
   const how = `${loss} on ${plural(images.train, "image")}, ${images.validation} kept apart; ${trained}; ${digits(rate)} images a second`;
   const none =
-    best_epoch === 0
+    bestEpoch === 0
       ? ink.bad("No epoch was better than before: the weights are as they came in. A lower --rate may do better.")
       : "";
   const blocks = [

@@ -14,10 +14,10 @@ import type { Subject } from "./subject.ts";
 export interface Accuracy {
   /** Top-1 (or agreement with the original), a fraction of 1. */
   readonly top1: number;
-  readonly top1_ci95: Interval;
+  readonly top1Ci95: Interval;
   /** Points lost against the original: the increase in classification error. */
   readonly drop: number;
-  readonly drop_ci95: Interval;
+  readonly dropCi95: Interval;
   /** How far its answers are from the original's: mean Kullback-Leibler divergence of the class probabilities, in nats. */
   readonly kl: number;
 }
@@ -28,7 +28,7 @@ export interface Baseline {
   readonly quality: "top-1" | "agreement";
   readonly n: number;
   readonly top1: number;
-  readonly top1_ci95: Interval;
+  readonly top1Ci95: Interval;
   readonly answers: readonly number[];
   /** The scores of all classes, image by image. */
   readonly scores: readonly Float32Array[];
@@ -50,7 +50,7 @@ export async function measureBaseline(subject: Subject, control: Control): Promi
   const n = answers.length;
   const right = answers.filter((answer, i) => answer === wanted[i]).length;
   const quality = labels === null ? "agreement" : "top-1";
-  return { quality, n, top1: right / n, top1_ci95: wilson(right, n), answers, scores, wanted };
+  return { quality, n, top1: right / n, top1Ci95: wilson(right, n), answers, scores, wanted };
 }
 
 /**
@@ -72,7 +72,7 @@ export async function measureAccuracy(
   const right = isRight(after).filter(Boolean).length;
   return {
     top1: right / n,
-    top1_ci95: wilson(right, n),
+    top1Ci95: wilson(right, n),
     ...dropBetween(isRight(before), isRight(after)),
     kl: scores.reduce((sum, row, i) => sum + rowKl(baseline.scores[i]!, row), 0) / n,
   };

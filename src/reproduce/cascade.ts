@@ -209,7 +209,7 @@ async function speedOf(
   const finished = await finish(la, formed, inputShapes);
   const pair = [subject.model, finished].map((each, i) => ({ name: i === 0 ? "before" : "after", model: each }));
   const [, whole] = await compareLatency(pair, { ...timing, seconds: 4 * effort.seconds, ...control });
-  const { speedup, ci95 } = whole!.ratio_to_first;
+  const { speedup, ci95 } = whole!.ratioToFirst;
   const times = [...(await timeLayers(subject.model, model, finished, convolutions, timing, control)).values()];
   const sum = (of: (time: LayerTime) => number) => times.reduce((total, time) => total + of(time), 0);
   const known = times.length === convolutions.length && times.length > 0;

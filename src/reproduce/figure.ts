@@ -21,7 +21,7 @@ export const listed = (parts: readonly string[]): string =>
 
 export const byX = (a: ChartPoint, b: ChartPoint): number => a.x - b.x;
 
-export const percentPoint = (x: number, { top1, top1_ci95: [low, high] }: Accuracy): ChartPoint => ({
+export const percentPoint = (x: number, { top1, top1Ci95: [low, high] }: Accuracy): ChartPoint => ({
   x,
   y: 100 * top1,
   range: [100 * low, 100 * high],

@@ -242,8 +242,8 @@ function cascadeSentence({ stages, layers }: Results, target: number): string {
   return `At ${target}x fewer MACs a layer${alone} ${carries}. ${lossText(last)}`;
 }
 
-function lossText({ accuracy: { drop, drop_ci95 }, tuning, speeds, ...parts }: Stage): string {
-  const range = `95% interval of the loss ${drop_ci95[0].toFixed(2)} to ${drop_ci95[1].toFixed(2)}`;
+function lossText({ accuracy: { drop, dropCi95 }, tuning, speeds, ...parts }: Stage): string {
+  const range = `95% interval of the loss ${dropCi95[0].toFixed(2)} to ${dropCi95[1].toFixed(2)}`;
   const loss = drop < 0 ? `gain ${(-drop).toFixed(2)} points` : `lose ${drop.toFixed(2)} points`;
   const spread = (all: readonly number[]) => `${times(Math.min(...all))} to ${times(Math.max(...all))} as fast`;
   const whole = speeds.map(({ speedup }) => speedup);

@@ -2,6 +2,7 @@
 
 import { drawChart } from "../report/charts.ts";
 import { accuracy, count, interval, plural } from "../report/format.ts";
+import { snakeCased } from "../report/json.ts";
 import { htmlPage, type PageFact, type PageFigure, type PageSection, type PageTable } from "../report/page.ts";
 import type { Stage } from "./cascade.ts";
 import { curveFigure } from "./curves.ts";
@@ -87,7 +88,7 @@ export async function makeSite(results: Results, options: SiteOptions): Promise<
   return { files, findings };
 }
 
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+const json = (value: unknown): string => `${JSON.stringify(snakeCased(value), null, 2)}\n`;
 
 /** The sections, in the paper's order. */
 function partsOf(results: Results): readonly Part[] {
@@ -165,10 +166,10 @@ function partsOf(results: Results): readonly Part[] {
 }
 
 function headOf({ baseline, layers, ...results }: Results, { name, data, costs }: SiteOptions) {
-  const { quality, n, top1, top1_ci95 } = baseline;
+  const { quality, n, top1, top1Ci95 } = baseline;
   const start =
     quality === "top-1"
-      ? `${accuracy(top1)} top-1 on ${plural(n, "image")} (${interval(top1_ci95, accuracy)})`
+      ? `${accuracy(top1)} top-1 on ${plural(n, "image")} (${interval(top1Ci95, accuracy)})`
       : `no labels: accuracy is the share of ${plural(n, "image")} that the original answers alike`;
   return {
     title: "Exploiting linear structure, measured again",

@@ -29,8 +29,8 @@ export interface Speed extends Running {
   /** By the layer's MACs, before to after. */
   readonly theoretical: number;
   /** Median milliseconds of a batch. */
-  readonly before_ms: number;
-  readonly after_ms: number;
+  readonly beforeMs: number;
+  readonly afterMs: number;
   /** How many times faster, the median over rounds, and its interval. */
   readonly measured: number;
   readonly ci95: Interval;
@@ -59,12 +59,12 @@ export function measureSpeed(
     const contenders = all.map((one) => ({ name: one.form ?? "", model: alone(one.model, layer, info) }));
     const options = { threads, seconds: effort.seconds, ...control };
     const [before, ...after] = await compareLatency(contenders, options);
-    const speeds = after.map(({ ratio_to_first: { speedup } }) => speedup);
+    const speeds = after.map(({ ratioToFirst: { speedup } }) => speedup);
     const best = speeds.indexOf(Math.max(...speeds));
     return {
       ...{ layer: layer.name, setting, ...running, theoretical: layer.macs / setting.macs },
-      ...{ before_ms: before!.median_ms, after_ms: after[best]!.median_ms, measured: speeds[best]! },
-      ...{ ci95: after[best]!.ratio_to_first.ci95, form: forms[best]!.form },
+      ...{ beforeMs: before!.medianMs, afterMs: after[best]!.medianMs, measured: speeds[best]! },
+      ...{ ci95: after[best]!.ratioToFirst.ci95, form: forms[best]!.form },
     };
   });
 }

@@ -23,8 +23,8 @@ const WIDTH = 96;
 
 export function reproduceText(report: ReproduceReport, ink: Ink = plainInk): string {
   const { page, network, baseline, findings, notes } = report;
-  const { quality, n, top1, top1_ci95 } = baseline;
-  const start = `${printable(network.name)}: ${quality} ${accuracy(top1)} (${interval(top1_ci95, accuracy)}) on ${plural(n, "image")}`;
+  const { quality, n, top1, top1Ci95 } = baseline;
+  const start = `${printable(network.name)}: ${quality} ${accuracy(top1)} (${interval(top1Ci95, accuracy)}) on ${plural(n, "image")}`;
   const blocks = [
     ink.bold(start),
     ...findings.map(({ figure, text }) => `${wrap(printable(text), WIDTH)}\n${ink.dim(printable(figure))}`),

@@ -81,10 +81,10 @@ const ranged = (
   [`${key}_ci95`]: cell(ci),
 });
 
-const dropCells = (key: string, value: Accuracy | undefined) => ranged(key, value?.drop, value?.drop_ci95, points);
+const dropCells = (key: string, value: Accuracy | undefined) => ranged(key, value?.drop, value?.dropCi95, points);
 
 const top1Cells = (key: string, value: Accuracy | undefined) => ({
-  ...ranged(key, value?.top1, value?.top1_ci95, accuracy),
+  ...ranged(key, value?.top1, value?.top1Ci95, accuracy),
   [`${key}_kl`]: cell(value?.kl),
 });
 
@@ -99,7 +99,7 @@ export function layerTable({ layers }: Results): DataTable {
       "last of them refitted.",
     columns: [
       ...[text("layer", "layer"), text("method", "method"), text("setting", "setting")],
-      ...[number("params", "parameters"), number("params_ratio", "fewer"), number("macs_ratio", "fewer MACs")],
+      ...[number("params", "parameters"), number("paramsRatio", "fewer"), number("macsRatio", "fewer MACs")],
       ...[text("metric", "metric"), number("error", "error")],
       number("factors_drop", "increase in error"),
       number("refit_drop", "refitted"),
@@ -144,8 +144,8 @@ function layerRow({ layer }: LayerResults, point: Point, setting: Setting) {
     method: cell(setting.method),
     setting: cell(rankText(setting)),
     params: cell(setting.params, count),
-    params_ratio: cell(layer.params / setting.params, times),
-    macs_ratio: cell(layer.macs / setting.macs, times),
+    paramsRatio: cell(layer.params / setting.params, times),
+    macsRatio: cell(layer.macs / setting.macs, times),
     metric: cell(point.metric),
     error: cell(point.error, digits),
     ...dropCells("factors_drop", point.factors),
@@ -171,7 +171,7 @@ export function curveTable({ layers }: Results, role: "first" | "second" | "dens
     caption: `Error is relative, under each row's own metric${tuned ? "; epochs are those that tuning took" : ""}.`,
     columns: [
       ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), text("metric", "metric")],
-      ...[number("params_ratio", "fewer parameters"), number("macs_ratio", "fewer MACs"), number("error", "error")],
+      ...[number("paramsRatio", "fewer parameters"), number("macsRatio", "fewer MACs"), number("error", "error")],
       ...[number("factors", "factors alone"), number("refit", "refitted")],
       ...(tuned ? [number("tuned", "tuned"), number("epochs", "epochs")] : []),
     ],
@@ -184,8 +184,8 @@ export function curveTable({ layers }: Results, role: "first" | "second" | "dens
             method: cell(setting.method),
             setting: cell(rankText(setting)),
             metric: cell(point.metric),
-            params_ratio: cell(one.layer.params / setting.params, times),
-            macs_ratio: cell(one.layer.macs / setting.macs, times),
+            paramsRatio: cell(one.layer.params / setting.params, times),
+            macsRatio: cell(one.layer.macs / setting.macs, times),
             error: cell(point.error, digits),
             ...top1Cells("factors", point.factors),
             ...top1Cells("refit", point.refit),
@@ -207,7 +207,7 @@ export function speedTable({ layers }: Results): DataTable {
     columns: [
       ...[text("layer", "layer"), text("method", "method"), text("setting", "setting"), number("batch", "batch")],
       ...[number("threads", "threads"), number("theoretical", "theoretical"), number("measured", "measured")],
-      ...[number("before_ms", "ms before"), number("after_ms", "ms after")],
+      ...[number("beforeMs", "ms before"), number("afterMs", "ms after")],
       text("form", "form"),
     ],
     rows: layers.flatMap(({ speeds }) =>
@@ -219,8 +219,8 @@ export function speedTable({ layers }: Results): DataTable {
         threads: cell(speed.threads),
         theoretical: cell(speed.theoretical, times),
         ...ranged("measured", speed.measured, speed.ci95, digits),
-        before_ms: cell(speed.before_ms, digits),
-        after_ms: cell(speed.after_ms, digits),
+        beforeMs: cell(speed.beforeMs, digits),
+        afterMs: cell(speed.afterMs, digits),
         form: cell(speed.form),
       })),
     ),

@@ -91,7 +91,7 @@ export function methodWorthTable({ layers }: Results): DataTable {
       return {
         target: cell(target, (value) => `${value}x`),
         method: cell(name),
-        macs_ratio: cell(geometricMean(found.map(({ ratio }) => ratio)), times),
+        macsRatio: cell(geometricMean(found.map(({ ratio }) => ratio)), times),
         kl: cell(meanKl(found.map(({ kl }) => kl)), digits),
         speedup: cell(speeds.length === found.length ? geometricMean(speeds) : null, times),
       };
@@ -105,7 +105,7 @@ export function methodWorthTable({ layers }: Results): DataTable {
       "multiply-accumulates: divergence of the network's answers from the original's, refitted, in nats, and measured speed-up of the " +
       "layer at batch 1 on one thread; geometric means over the layers. Methods that do not reach it on each of them are left out.",
     columns: [
-      ...[number("target", "each at least"), text("method", "method"), number("macs_ratio", "fewer MACs")],
+      ...[number("target", "each at least"), text("method", "method"), number("macsRatio", "fewer MACs")],
       ...[number("kl", "divergence"), number("speedup", "faster")],
     ],
     rows,

@@ -197,9 +197,9 @@ async function compareInTurn(
     const part = [first!, ...others.slice(at, at + AT_ONCE)];
     const { signal } = control;
     const found = await compareLatency(part, { ...timing, seconds, race: true, ...(signal && { signal }) });
-    base = Math.min(base, found[0]!.median_ms);
-    for (const { name, ratio_to_first } of found.slice(1)) {
-      speedups.set(name, Math.max(speedups.get(name) ?? 0, ratio_to_first.speedup));
+    base = Math.min(base, found[0]!.medianMs);
+    for (const { name, ratioToFirst } of found.slice(1)) {
+      speedups.set(name, Math.max(speedups.get(name) ?? 0, ratioToFirst.speedup));
     }
   }
   const times = [...speedups].map(([name, speedup]) => [name, base / speedup] as const);

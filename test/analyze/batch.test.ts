@@ -168,7 +168,7 @@ test("frames and halves are compressed, refits and all", async () => {
   const pairs = datasetFromInputs({ x: float32([24, 16, 8, 8], normal(24 * 1024, 7)) });
   const halves = await compress(taken(), { data: pairs, macs: 0.6, threads: 1, seconds: 0.05 });
   expect(halves.report.macs.before).toBe(64 * 144 * 24);
-  expect(halves.report.output_error!).toBeLessThan(0.8);
+  expect(halves.report.outputError!).toBeLessThan(0.8);
 });
 
 test("only 1 or 3 channels look like images: 8 with free height and width are inspected, and counted where --size says", async () => {

@@ -27,7 +27,7 @@ async function comparedWith(original: Model, other: Model, dataset: Dataset = da
   const all = Int32Array.from({ length: dataset.size }, (_, i) => i);
   const { answers } = await recogniseAnswers(original, dataset, inputs, all, { kind: null, outputs: null }, {}, {});
   const { models } = await evaluate([original, other], dataset, inputs, { answers });
-  return { answers, versus: models[1]!.versus_first! };
+  return { answers, versus: models[1]!.versusFirst! };
 }
 
 /** The model with the last weights on the way to an output set to zero, biases with them. */
@@ -94,7 +94,7 @@ test("a promised drop is kept by the answers, and the trials tell of it", async 
   const { report } = await compress(yolo(false), { ...quick, maxDrop: 15 });
   expect(report.answers).toMatchObject({ kind: "boxes", custom: false });
   expect(report.answers!.drop!).toBeLessThanOrEqual(15);
-  expect(report.promise!.goals.max_drop).toBe(15);
+  expect(report.promise!.goals.maxDrop).toBe(15);
 });
 
 test("where the original gives no answers a promise is refused, saying what to give", async () => {

@@ -17,8 +17,8 @@ const head = (name: string, share: number | null): HeadComparison => ({
 function versus(drop: number | null, heads: readonly HeadComparison[]): VersusFirst {
   const worst = 100 * (1 - Math.min(...heads.map(({ share }) => share ?? 1)));
   return {
-    answers: { heads, drop: worst, drop_ci95: [worst, worst], cautious: worst },
-    ...{ classes: ["c"], agreement: 0.5, agreement_ci95: [0.4, 0.6], drop, drop_ci95: [0, 1], kl: 0, output_error: 0 },
+    answers: { heads, drop: worst, dropCi95: [worst, worst], cautious: worst },
+    ...{ classes: ["c"], agreement: 0.5, agreementCi95: [0.4, 0.6], drop, dropCi95: [0, 1], kl: 0, outputError: 0 },
   };
 }
 

@@ -8,7 +8,7 @@ import { pictures } from "../support/pictures.ts";
 export async function losses(optimiser: "sgd" | "adamw"): Promise<{ losses: number[]; start: number }> {
   const options = { data: pictures(40), batch: 36, epochs: 6, optimiser, preprocess: { preset: "unit" }, threads: 1 };
   const { report } = await finetune(smallClassifier(), { ...options, augment: { flip: true }, rate: 0.003 });
-  return { losses: report.epochs.map(({ loss }) => loss!), start: report.start.validation_loss };
+  return { losses: report.epochs.map(({ loss }) => loss!), start: report.start.validationLoss };
 }
 
 /** The code of the error that a number of epochs of 0 gives. */

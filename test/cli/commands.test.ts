@@ -7,7 +7,7 @@ import { readModelFile } from "../../src/data/model-file.node.ts";
 import type { Inspection } from "../../src/report/inspect.ts";
 import type { CompressReport } from "../../src/report/report.ts";
 import type { BenchReport, EvalReport } from "../../src/report/text.ts";
-import { inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
+import { fromJson, inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
 
 // Real runs, only shorter. Those in processes of their own, at the end, are as long as a user's.
 vi.mock(import("../../src/measure/latency.ts"), async (original) => {
@@ -34,7 +34,7 @@ async function json<T>(...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await inProcess([...args, "--json"]);
   expect(stderr).not.toMatch(/^lowrank:/m);
   expect(code).toBe(0);
-  return JSON.parse(stdout) as T;
+  return fromJson<T>(stdout);
 }
 
 const leftovers = async () => (await readdir(folder)).filter((name) => name.startsWith(".lowrank"));
@@ -50,7 +50,7 @@ test("inspect --json: every layer, with shape, cost and methods", async () => {
   expect(layers.find(({ name }) => name === "conv2")?.methods).toContain("spatial");
   expect(layers.every(({ methods, reason }) => methods.length > 0 === (reason === null))).toBe(true);
   expect(macs).toBe(256 * 16 * 27 + 64 * 32 * 144 + 64 * 512 + 640);
-  expect(layers.reduce((sum, layer) => sum + layer.macs_share, 0)).toBeCloseTo(1, 12);
+  expect(layers.reduce((sum, layer) => sum + layer.macsShare, 0)).toBeCloseTo(1, 12);
   expect(params).toBe(16 * 27 + 4 * 16 + 32 * 144 + 4 * 32 + 64 * 512 + 64 + 640 + 10);
   expect(bytes).toBe((await stat(join(folder, "model.onnx"))).size);
 });
@@ -58,7 +58,7 @@ test("inspect --json: every layer, with shape, cost and methods", async () => {
 test("eval --json: fractions with intervals around them", async () => {
   const found = await json<EvalReport>("eval", "model.onnx", "--data", "photos", "--preset", "unit");
   expect(found.n).toBe(40);
-  for (const [value, range] of [[found.top1, found.top1_ci95] as const, [found.top5, found.top5_ci95] as const]) {
+  for (const [value, range] of [[found.top1, found.top1Ci95] as const, [found.top5, found.top5Ci95] as const]) {
     expect(value).toBeGreaterThanOrEqual(range![0]);
     expect(value).toBeLessThanOrEqual(range![1]);
   }
@@ -78,14 +78,14 @@ test("eval --json: fractions with intervals around them", async () => {
 
 test("bench --json: times of each model, ratios of those after the first", async () => {
   await writeFile(join(folder, "copy.onnx"), await readFile(join(folder, "model.onnx")));
-  const { models, ratio_to_first } = await json<BenchReport>("bench", "model.onnx", "copy.onnx", "--threads", "1");
+  const { models, ratioToFirst } = await json<BenchReport>("bench", "model.onnx", "copy.onnx", "--threads", "1");
   expect(models.map(({ file }) => file)).toEqual(["model.onnx", "copy.onnx"]);
-  for (const { median_ms, p10_ms, p90_ms } of models) {
-    expect(p10_ms).toBeGreaterThan(0);
-    expect(p10_ms).toBeLessThanOrEqual(median_ms);
-    expect(median_ms).toBeLessThanOrEqual(p90_ms);
+  for (const { medianMs, p10Ms, p90Ms } of models) {
+    expect(p10Ms).toBeGreaterThan(0);
+    expect(p10Ms).toBeLessThanOrEqual(medianMs);
+    expect(medianMs).toBeLessThanOrEqual(p90Ms);
   }
-  expect(ratio_to_first.map(({ file }) => file)).toEqual(["copy.onnx"]);
+  expect(ratioToFirst.map(({ file }) => file)).toEqual(["copy.onnx"]);
 });
 
 describe("compress", () => {
@@ -100,10 +100,10 @@ describe("compress", () => {
       "accuracy",
       "answers",
       "agreement",
-      "agreement_ci95",
-      "output_error",
+      "agreementCi95",
+      "outputError",
     ],
-    ...["promise", "images", "layers", "finetune", "folded", "notes", "seed", "seconds", "seconds_total"],
+    ...["promise", "images", "layers", "finetune", "folded", "notes", "seed", "seconds", "secondsTotal"],
   ];
 
   const goal = ["--macs", "50%", "--data", "photos", "--preset", "unit", "--threads", "1"];
@@ -134,7 +134,7 @@ describe("compress", () => {
     const report = await json<CompressReport>("compress", "model.onnx", "-o", "edited.onnx", "--plan", "edited.json");
     const replaced = report.layers.filter(({ method }) => method !== null);
     expect(replaced.map(({ name, method, rank }) => [name, method, rank])).toEqual([["conv2", "channel", 5]]);
-    expect(replaced[0]!.macs_after).toBe(64 * (5 * 144 + 32 * 5));
+    expect(replaced[0]!.macsAfter).toBe(64 * (5 * 144 + 32 * 5));
   });
 
   test("--report writes a page beside the model that says how to make it again", async () => {
@@ -307,4 +307,10 @@ describe("in a process of its own", () => {
     const files = await readdir(home, { recursive: true });
     expect(files.filter((name) => /onnx/i.test(name))).toEqual([]);
   });
+});
+
+test("JSON has names in snake_case, code in camelCase", async () => {
+  const { stdout } = await inProcess(["eval", "model.onnx", "--data", "photos", "--json"]);
+  expect(stdout).toContain('"top1_ci95"');
+  expect(stdout).not.toMatch(/"[a-z]+[A-Z]\w*":/);
 });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openWorkFolder, workFolderAt } from "../../src/cli/work.ts";
 import type { Checkpoint } from "../../src/finetune/checkpoint.ts";
 import type { FinetuneFiles } from "../../src/report/text.ts";
-import { inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
+import { fromJson, inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
 import { smallClassifier } from "../support/nets.ts";
 
 const before = process.cwd();
@@ -34,9 +34,9 @@ test("--json: one object that tells of the file that was written; the work folde
   const { code, stdout, stderr } = await inProcess(command("tuned.onnx", "--epochs", "3", "--json"));
   expect(code).toBe(0);
   expect(stderr).not.toMatch(/^lowrank:/m);
-  const report = JSON.parse(stdout) as FinetuneFiles;
+  const report = fromJson<FinetuneFiles>(stdout);
   const fields = [
-    "best_epoch",
+    "bestEpoch",
     "epochs",
     "images",
     "input",
@@ -72,9 +72,9 @@ test("text: a row an epoch, with the kept one marked", async () => {
 
 test("--keep last: the last epoch's weights, where the best are those that came in", async () => {
   const wild = ["--epochs", "2", "--rate", "30", "--json"];
-  const { best_epoch: best } = JSON.parse((await inProcess(command("best.onnx", ...wild))).stdout) as FinetuneFiles;
+  const { bestEpoch: best } = fromJson<FinetuneFiles>((await inProcess(command("best.onnx", ...wild))).stdout);
   const { stdout } = await inProcess(command("last.onnx", ...wild, "--keep", "last"));
-  expect([best, (JSON.parse(stdout) as FinetuneFiles).best_epoch]).toEqual([0, 2]);
+  expect([best, fromJson<FinetuneFiles>(stdout).bestEpoch]).toEqual([0, 2]);
   expect(Buffer.compare(await readFile("last.onnx"), await readFile("best.onnx"))).not.toBe(0);
 });
 
@@ -165,7 +165,7 @@ describe("interrupted", () => {
       await writeFile("mended.onnx.work/checkpoint.onnx", bytes);
       const { code, stdout } = await inProcess(command("mended.onnx", "--epochs", "1", "--json"));
       expect(code).toBe(0);
-      const { notes } = JSON.parse(stdout) as FinetuneFiles;
+      const { notes } = fromJson<FinetuneFiles>(stdout);
       const said = expect.stringMatching(
         /^the work in mended\.onnx\.work.checkpoint\.onnx could not be used, and the run began anew: /,
       );
@@ -181,7 +181,7 @@ describe("the work folder", () => {
 
   const checkpoint = (fingerprint: string): Checkpoint => ({
     ...{ fingerprint, step: 1, lossSum: 2, history: [], best: { epoch: 0, score: -1 } },
-    start: { epoch: 0, loss: null, validation_loss: 1, top1: 0.5 },
+    start: { epoch: 0, loss: null, validationLoss: 1, top1: 0.5 },
     ...{ state: new Map(), bestWeights: new Map() },
   });
 

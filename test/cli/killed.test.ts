@@ -5,7 +5,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { random } from "../../src/linalg/random.ts";
-import { lowrank, workFolder, writePhotos } from "../support/cli.ts";
+import type { CompressReport } from "../../src/report/report.ts";
+import { fromJson, lowrank, workFolder, writePhotos } from "../support/cli.ts";
 
 let folder: string;
 let remove: () => Promise<void>;
@@ -96,10 +97,10 @@ test("--max-drop: goes on from what had been measured, and keeps its promise", a
   expect(lines.length).toBeGreaterThan(3);
   const again = await lowrank(args, { cwd: folder });
   expect([again.code, again.stderr]).toEqual([0, expect.not.stringContaining("sensitivities")]);
-  const { accuracy, latency, promise } = JSON.parse(again.stdout);
-  expect(accuracy.drop).toBeLessThanOrEqual(20);
+  const { accuracy, latency, promise } = fromJson<CompressReport>(again.stdout);
+  expect(accuracy!.drop).toBeLessThanOrEqual(20);
   expect(latency.ci95[1]).toBeGreaterThanOrEqual(1);
-  expect(promise.trials.at(-1)).toMatchObject({ proof: true, kept: true });
+  expect(promise!.trials.at(-1)).toMatchObject({ proof: true, kept: true });
   expect(existsSync(join(folder, "work"))).toBe(false);
 });
 

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { ReproduceReport } from "../../src/reproduce/summary.ts";
-import { inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
+import { fromJson, inProcess, lowrank, workFolder, writePhotos } from "../support/cli.ts";
 
 // The same work on fewer points.
 vi.mock(import("../../src/reproduce/experiments.ts"), async (original) => {
@@ -50,7 +50,7 @@ test("--json: one object that tells of the folder; every file that it names is t
   const { code, stdout, stderr } = await inProcess(command("out", "--json"));
   expect(stderr).not.toMatch(/^lowrank:/m);
   expect(code).toBe(0);
-  report = JSON.parse(stdout) as ReproduceReport;
+  report = fromJson<ReproduceReport>(stdout);
   const fields = ["baseline", "files", "findings", "network", "notes", "output", "page", "seed"];
   expect(Object.keys(report).sort()).toEqual(fields);
   expect([report.output, report.page, report.seed]).toEqual(["out", join("out", "index.html"), 0]);
@@ -86,7 +86,7 @@ test("cut off in the middle of a line: the rest is measured, every result is the
   await writeFile("cut/points.jsonl", `${lines.slice(0, -4).join("\n")}\n${lines.at(-4)!.slice(0, 40)}`);
   expect((await inProcess(command("cut"))).code).toBe(0);
   const accuracies = async (path: string) => {
-    const found = JSON.parse(await readFile(join(path, "results.json"), "utf8")) as Values;
+    const found = fromJson<Values>(await readFile(join(path, "results.json"), "utf8"));
     return [found.layers.map(({ points, tuned }) => [points, tuned]), found.cascade.map(({ accuracy }) => accuracy)];
   };
   expect(await accuracies("cut")).toEqual(await accuracies("out"));

@@ -7,7 +7,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CompressReport } from "../../src/report/report.ts";
-import { type Finished, lowrank, type RunOptions, workFolder, writePhotos } from "../support/cli.ts";
+import { type Finished, fromJson, lowrank, type RunOptions, workFolder, writePhotos } from "../support/cli.ts";
 
 let folder: string;
 let remove: () => Promise<void>;
@@ -47,7 +47,7 @@ function once(word: string, then: (child: ChildProcess) => unknown): NonNullable
 }
 
 const work = () => join(folder, "work");
-const notesOf = ({ stdout }: Finished) => (JSON.parse(stdout) as CompressReport).notes;
+const notesOf = ({ stdout }: Finished) => fromJson<CompressReport>(stdout).notes;
 
 test("a second run in the same folder ends with a line that names the first, which is left in peace", async () => {
   let second: Promise<Finished> | undefined;

@@ -39,8 +39,8 @@ const nets = Object.entries(ANSWER_NETS).map(([name, { build }]) => ({ name, bui
 test.each(nets)("$name", async ({ build }) => {
   const teacher = build();
   const { model, report } = await finetune(spoilt(teacher), { ...options, teacher });
-  expect(report.best_epoch).toBeGreaterThan(0);
-  expect(report.epochs[report.best_epoch - 1]!.validation_loss).toBeLessThan(0.8 * report.start.validation_loss);
+  expect(report.bestEpoch).toBeGreaterThan(0);
+  expect(report.epochs[report.bestEpoch - 1]!.validationLoss).toBeLessThan(0.8 * report.start.validationLoss);
   expect(report.start.top1 === null).toBe(report.loss === "divergence");
   expect(model.graph.outputs).toEqual(teacher.graph.outputs);
 });

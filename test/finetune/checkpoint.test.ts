@@ -7,10 +7,10 @@ import { decodeModel } from "../../src/onnx/decode.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { normal } from "../support/nets.ts";
 
-const start = { epoch: 0, loss: null, validation_loss: 2.5, top1: 0.1 };
+const start = { epoch: 0, loss: null, validationLoss: 2.5, top1: 0.1 };
 
 function checkpoint(state: Checkpoint["state"], bestWeights: Checkpoint["state"]): Checkpoint {
-  const history = [{ epoch: 1, loss: 1 / 3, validation_loss: 0.1 + 0.2, top1: 2 / 3 }];
+  const history = [{ epoch: 1, loss: 1 / 3, validationLoss: 0.1 + 0.2, top1: 2 / 3 }];
   return {
     fingerprint: "f",
     step: 17,

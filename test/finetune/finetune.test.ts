@@ -38,7 +38,7 @@ describe("learning", () => {
       expect(report.loss).toBe("cross-entropy");
       expect(report.epochs.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4, 5, 6]);
       expect(report.epochs.at(-1)!.loss!).toBeLessThan(0.7 * report.epochs[0]!.loss!);
-      expect(report.epochs[report.best_epoch - 1]!.top1).toBeGreaterThan(0.9);
+      expect(report.epochs[report.bestEpoch - 1]!.top1).toBeGreaterThan(0.9);
       expect(report.images).toEqual({ train: 288, validation: 32, skipped: 0 });
     },
   );
@@ -67,7 +67,7 @@ describe("learning", () => {
   test("a model that is its own teacher has nothing to learn, and stays as it is", async () => {
     const net = toyNet();
     const { model: tuned, report } = await run(net, { data: quarters(64, false) });
-    expect([report.best_epoch, report.start.validation_loss, report.start.top1]).toEqual([0, 0, 1]);
+    expect([report.bestEpoch, report.start.validationLoss, report.start.top1]).toEqual([0, 0, 1]);
     for (const name of net.graph.initializers.keys()) expect(weight(tuned, name)).toEqual(weight(net, name));
   });
 });

@@ -60,7 +60,7 @@ describe("interrupted and taken up again", () => {
     const { model, report, steps } = await twice(when, more);
     expect(bits(model)).toBe(bits(alone.model));
     expect(report.epochs).toEqual(alone.report.epochs);
-    expect([report.start, report.best_epoch]).toEqual([alone.report.start, alone.report.best_epoch]);
+    expect([report.start, report.bestEpoch]).toEqual([alone.report.start, alone.report.bestEpoch]);
     // 3 epochs of 63 images, 3 steps each.
     expect(steps.length).toBeLessThan(9);
   });
@@ -150,7 +150,7 @@ async function trained(more: Partial<TrainOptions> = {}) {
 }
 
 describe("the best epoch", () => {
-  const score = ({ validation_loss }: EpochRecord) => -validation_loss;
+  const score = ({ validationLoss }: EpochRecord) => -validationLoss;
 
   test("its weights are given out, not the last ones", async () => {
     const saved: Checkpoint[] = [];
@@ -194,7 +194,7 @@ describe("the last epoch, where it is asked for", () => {
 
   test.each([20, 60])("and so it does in a run that was stopped after %i images of the last epoch", async (images) => {
     const { model: alone, report } = await run({ ...wild, keep: "last", batch: 20 });
-    expect(report.best_epoch).toBe(3);
+    expect(report.bestEpoch).toBe(3);
     expect(bits((await run({ ...wild, batch: 20 })).model)).not.toBe(bits(alone));
     const work = memoryWork();
     const abort = new AbortController();

@@ -23,5 +23,5 @@ test("ends after the batch that is enough, with what the images so far say", asy
   expect([part.n, told]).toEqual([48, [16, 32, 48]]);
   const indices = Int32Array.from({ length: 48 }, (_, i) => i);
   const same = await evaluate(models, data, inputs, { batch: 16, indices });
-  expect(part.models[1]!.versus_first).toEqual(same.models[1]!.versus_first);
+  expect(part.models[1]!.versusFirst).toEqual(same.models[1]!.versusFirst);
 });

@@ -35,7 +35,7 @@ test("chooses the form that takes less time, and it gives the same outputs", asy
   const { model, part } = layer();
   const { form, times } = await fastestForm(model, part, { inputShapes, seconds: 0.05, now: clock([4, 3]) }, {});
   expect(form).toBe("dense+repeated+dense");
-  expect(times).toMatchObject([{ form, than: "dense+grouped+dense", median_ms: 3, speedup: 4 / 3 }]);
+  expect(times).toMatchObject([{ form, than: "dense+grouped+dense", medianMs: 3, speedup: 4 / 3 }]);
   await expectSame(model, applyForm(model, part, form!));
 });
 

@@ -44,14 +44,14 @@ test("a race leaves what is clearly slower than another of its name, or than the
   const { now, reads, expected } = clock([4, 3, 9, 8, 4.2], [2, 3]);
   const contenders = named(["first", "form", "form", "slower", "equal"]);
   const found = await compareLatency(contenders, { seconds: 10, race: true, now });
-  expect(found.map(({ name, median_ms }) => [name, median_ms])).toEqual([
+  expect(found.map(({ name, medianMs }) => [name, medianMs])).toEqual([
     ["first", 4],
     ["form", 3],
     ["form", 9],
     ["slower", 8],
     ["equal", expect.closeTo(4.2, 9)],
   ]);
-  expect(found.map(({ ratio_to_first }) => ratio_to_first.speedup)).toEqual(
+  expect(found.map(({ ratioToFirst }) => ratioToFirst.speedup)).toEqual(
     [1, 4 / 3, 4 / 9, 1 / 2, 4 / 4.2].map((speedup) => expect.closeTo(speedup, 9)),
   );
   expect(reads()).toBe(expected);
@@ -60,14 +60,14 @@ test("a race leaves what is clearly slower than another of its name, or than the
 test("without a race all are measured to the end", async () => {
   const { now, reads, expected } = clock([4, 3, 9], []);
   const found = await compareLatency(named(["first", "form", "form"]), { seconds: 10, now });
-  expect(found.map(({ median_ms }) => median_ms)).toEqual([4, 3, 9]);
+  expect(found.map(({ medianMs }) => medianMs)).toEqual([4, 3, 9]);
   expect(reads()).toBe(expected);
 });
 
 describe("a busy machine", () => {
-  const latency = (median_ms: number, p10_ms: number, p90_ms: number, speedup: number, decided = true): Latency => ({
-    ...{ name: "", median_ms, p10_ms, p90_ms },
-    ratio_to_first: { speedup, ci95: [speedup - 0.01, speedup + 0.01], decided },
+  const latency = (medianMs: number, p10Ms: number, p90Ms: number, speedup: number, decided = true): Latency => ({
+    ...{ name: "", medianMs, p10Ms, p90Ms },
+    ratioToFirst: { speedup, ci95: [speedup - 0.01, speedup + 0.01], decided },
   });
   const first = latency(1, 0.97, 1.05, 1, false);
 

@@ -12,8 +12,8 @@ const EVIL = '<script>alert("1")</script>';
 
 const layer = (name: string, own: Partial<LayerReport> = {}): LayerReport => ({
   ...{ name, op: "Conv", shape: [64, 32, 3, 3], method: null, rank: null, reason: "groups of 32 channels" },
-  ...{ macs_before: 1e6, macs_after: 1e6, params_before: 18_496, params_after: 18_496 },
-  ...{ ms_before: null, ms_after: null, error: null, error_refit: null, tuning: null },
+  ...{ macsBefore: 1e6, macsAfter: 1e6, paramsBefore: 18_496, paramsAfter: 18_496 },
+  ...{ msBefore: null, msAfter: null, error: null, errorRefit: null, tuning: null },
   ...own,
 });
 
@@ -36,7 +36,7 @@ const trial = (drop: number, speedup: number, own: Partial<TrialReport> = {}): T
     macs: 5e5,
     params: 1e4,
     drop,
-    drop_ci95: [drop - 0.5, drop + 0.5],
+    dropCi95: [drop - 0.5, drop + 0.5],
     speedup,
     kept: true,
     proof: false,
@@ -50,8 +50,8 @@ const report: CompressReport = {
   params: { before: 50_000, after: 20_000 },
   bytes: { before: 200_000, after: 80_000 },
   latency: {
-    before_ms: 2,
-    after_ms: 1,
+    beforeMs: 2,
+    afterMs: 1,
     speedup: 2,
     ci95: [1.9, 2.1],
     batch: 1,
@@ -78,9 +78,9 @@ const report: CompressReport = {
       },
     ],
   },
-  ...{ agreement: 0.97, agreement_ci95: [0.95, 0.98], output_error: 0.1 },
+  ...{ agreement: 0.97, agreementCi95: [0.95, 0.98], outputError: 0.1 },
   promise: {
-    goals: { macs: null, params: null, speed: null, max_drop: 1.5 },
+    goals: { macs: null, params: null, speed: null, maxDrop: 1.5 },
     certain: false,
     trials: [
       trial(0.5, 1.5),
@@ -94,16 +94,16 @@ const report: CompressReport = {
     layer(`first ${EVIL}`, {
       method: "spatial",
       rank: 16,
-      macs_after: 2e5,
-      ms_before: 0.4,
-      ms_after: 0.1,
+      macsAfter: 2e5,
+      msBefore: 0.4,
+      msAfter: 0.1,
       error: 0.25,
     }),
     layer("slow"),
     layer("grouped"),
   ],
   notes: [`a note with ${EVIL}`],
-  ...{ seconds: { factoring: 3, sensitivities: 97 }, seconds_total: 100 },
+  ...{ seconds: { factoring: 3, sensitivities: 97 }, secondsTotal: 100 },
 };
 
 const details: CompressDetails = {
@@ -324,9 +324,9 @@ test("what stands for a layer is the written network's: its MACs are those of th
   for (const { name, stages } of result.details.layers) {
     expect(stages !== null).toBe(name in layers);
     if (stages === null) continue;
-    const { macs_before, macs_after } = result.report.layers.find((one) => one.name === name)!;
+    const { macsBefore, macsAfter } = result.report.layers.find((one) => one.name === name)!;
     const macs = (nodes: readonly StageDetails[]) => nodes.reduce((sum, node) => sum + node.macs, 0);
-    expect([macs(stages.before), macs(stages.after)]).toEqual([macs_before, macs_after]);
+    expect([macs(stages.before), macs(stages.after)]).toEqual([macsBefore, macsAfter]);
   }
   const [, conv2, fc1] = result.details.layers.map(({ stages }) => stages?.after ?? []);
   expect(conv2!.filter(({ op }) => op === "Conv").map(({ group }) => group)).toContain(2);

@@ -38,7 +38,7 @@ describe("inspect", () => {
     expect(layers[0]!.costs.map(({ method }) => method)).toContain("outer");
     expect(layers[0]!.reason).toBeNull();
     expect(layers[1]).toMatchObject({ methods: [], reason: "its weight is not constant", params: 0 });
-    for (const layer of layers) expect(layer.macs_share).toBeCloseTo(layer.macs / macs, 12);
+    for (const layer of layers) expect(layer.macsShare).toBeCloseTo(layer.macs / macs, 12);
   });
 
   test("counts for 224x224 where the size is free, and says so; --size counts for another", async () => {

@@ -11,14 +11,14 @@ const conv: LayerReport = {
   method: "spatial",
   rank: 64,
   reason: "approximated, last factor refitted",
-  macs_before: 52_400_000,
-  macs_after: 15_700_000,
-  params_before: 204_928,
-  params_after: 61_568,
-  ms_before: 1.08,
-  ms_after: 0.323,
+  macsBefore: 52_400_000,
+  macsAfter: 15_700_000,
+  paramsBefore: 204_928,
+  paramsAfter: 61_568,
+  msBefore: 1.08,
+  msAfter: 0.323,
   error: 0.12,
-  error_refit: 0.1,
+  errorRefit: 0.1,
   tuning: null,
 };
 
@@ -28,9 +28,9 @@ const kept: LayerReport = {
   method: null,
   rank: null,
   reason: "svd: a convolution: see channel; channel: not a convolution; spatial: its kernel is 1x1",
-  macs_after: 52_400_000,
-  ms_before: null,
-  ms_after: null,
+  macsAfter: 52_400_000,
+  msBefore: null,
+  msAfter: null,
 };
 
 const report: CompressReport = {
@@ -40,8 +40,8 @@ const report: CompressReport = {
   params: { before: 3_820_000, after: 3_560_000 },
   bytes: { before: 15_312_345, after: 14_224_318 },
   latency: {
-    before_ms: 2.4712,
-    after_ms: 1.5907,
+    beforeMs: 2.4712,
+    afterMs: 1.5907,
     speedup: 1.553,
     ci95: [1.531, 1.582],
     batch: 1,
@@ -69,8 +69,8 @@ const report: CompressReport = {
     ],
   },
   agreement: 0.984375,
-  agreement_ci95: [0.917, 0.997],
-  output_error: 0.02274,
+  agreementCi95: [0.917, 0.997],
+  outputError: 0.02274,
   promise: null,
   images: { choice: 0, calibration: 192, measured: 64, skipped: 0 },
   layers: [conv, kept],
@@ -79,7 +79,7 @@ const report: CompressReport = {
   notes: ["3 images could not be read, the first: a.png (cut short)"],
   seed: 0,
   seconds: { reading: 0.2, factoring: 61.3, sensitivities: 95, search: 0.4, latency: 6.04, tuning: 88.9 },
-  seconds_total: 251.9,
+  secondsTotal: 251.9,
 };
 
 test("compress: what was gained, what it cost, and every layer", () => {
@@ -115,8 +115,8 @@ test("compress: no images, no difference in speed", () => {
     accuracy: null,
     answers: null,
     agreement: null,
-    agreement_ci95: null,
-    output_error: null,
+    agreementCi95: null,
+    outputError: null,
   };
   const text = compressText({ ...without, layers: [], notes: [] });
   expect(text).toMatchInlineSnapshot(`
@@ -147,7 +147,7 @@ test("inspect: layers with their methods, or the reason for none", () => {
   const found: Inspection = {
     layers: [
       {
-        ...{ name: "conv1", op: "Conv", shape: [64, 3, 7, 7], macs: 9_633_792, params: 9472, macs_share: 0.9 },
+        ...{ name: "conv1", op: "Conv", shape: [64, 3, 7, 7], macs: 9_633_792, params: 9472, macsShare: 0.9 },
         methods: ["channel", "tucker2"],
         costs: [
           { method: "channel", rank: 24, macs: 4_816_896, params: 5128 },
@@ -157,7 +157,7 @@ test("inspect: layers with their methods, or the reason for none", () => {
         reason: null,
       },
       {
-        ...{ name: "product", op: "MatMul", shape: null, macs: 1_070_421, params: 0, macs_share: 0.1 },
+        ...{ name: "product", op: "MatMul", shape: null, macs: 1_070_421, params: 0, macsShare: 0.1 },
         ...{ methods: [], costs: [], reason: "its weight is not constant" },
       },
     ],
@@ -188,7 +188,7 @@ conv1  tucker2      2/8  963 K                      10.0x  1.04 K
 });
 
 test("eval: accuracies with their intervals", () => {
-  const range = { top1_ci95: [0.7565, 0.7919] as const, top5_ci95: [0.98, 0.99] as const };
+  const range = { top1Ci95: [0.7565, 0.7919] as const, top5Ci95: [0.98, 0.99] as const };
   const text = evalText({ n: 5000, top1: 0.7684, top5: 0.988, ...range, skipped: 0, notes: [] });
   expect(text).toMatchInlineSnapshot(`
     "top-1  76.84% (95% interval 75.65% to 79.19%)
@@ -199,14 +199,14 @@ test("eval: accuracies with their intervals", () => {
 });
 
 test("bench: times, and ratios to the first", () => {
-  const times = { median_ms: 1.4312, p10_ms: 1.2412, p90_ms: 1.6612 };
+  const times = { medianMs: 1.4312, p10Ms: 1.2412, p90Ms: 1.6612 };
   const models = ["a.onnx", "b.onnx", "c.onnx"].map((file) => ({ file, ...times }));
   const ratios = [
     { file: "b.onnx", speedup: 1.61, ci95: [1.6, 1.63] as const, decided: true },
     { file: "c.onnx", speedup: 1.01, ci95: [0.99, 1.02] as const, decided: false },
   ];
   expect(
-    benchText({ models, ratio_to_first: ratios, batch: 1, threads: 2, busy: false, notes: [] }),
+    benchText({ models, ratioToFirst: ratios, batch: 1, threads: 2, busy: false, notes: [] }),
   ).toMatchInlineSnapshot(`
     "model    median       p10 to p90  against the first
     a.onnx  1.43 ms  1.24 to 1.66 ms
@@ -217,7 +217,7 @@ test("bench: times, and ratios to the first", () => {
     "
   `);
   expect(
-    benchText({ models: models.slice(0, 1), ratio_to_first: [], batch: 4, threads: null, busy: true, notes: [] }),
+    benchText({ models: models.slice(0, 1), ratioToFirst: [], batch: 4, threads: null, busy: true, notes: [] }),
   ).toMatchInlineSnapshot(`
     "model    median       p10 to p90
     a.onnx  1.43 ms  1.24 to 1.66 ms

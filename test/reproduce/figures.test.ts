@@ -12,7 +12,7 @@ import type { Speed } from "../../src/reproduce/speed.ts";
 
 const losing = (drop: number): Accuracy => {
   const top1 = 0.97 - drop / 100;
-  return { top1, top1_ci95: [top1 - 0.01, top1 + 0.01], drop, drop_ci95: [drop - 0.5, drop + 0.5], kl: drop / 100 };
+  return { top1, top1Ci95: [top1 - 0.01, top1 + 0.01], drop, dropCi95: [drop - 0.5, drop + 0.5], kl: drop / 100 };
 };
 
 const setting = (method: Setting["method"], rank: number[], ratio: number): Setting => ({
@@ -35,7 +35,7 @@ function layerOf(name: string, op: Layer["op"], more: Partial<LayerResults>): La
 }
 
 const resultsOf = (layers: LayerResults[], stages: Stage[] = []): Results => ({
-  baseline: { quality: "top-1", n: 100, top1: 0.97, top1_ci95: [0.96, 0.98] },
+  baseline: { quality: "top-1", n: 100, top1: 0.97, top1Ci95: [0.96, 0.98] },
   layers,
   stages,
   runnings: [{ batch: 1, threads: 1 }],
@@ -107,7 +107,7 @@ test("errors: the closest at three times fewer MACs, and of each method only wha
 test("speed: median of measured over theoretical, and how many are slower", () => {
   const speed = (method: Setting["method"], theoretical: number, measured: number): Speed => ({
     ...{ layer: "conv2", setting: setting(method, [1], theoretical), batch: 1, threads: 1, theoretical, measured },
-    ...{ ci95: [measured - 0.1, measured + 0.1], before_ms: 1, after_ms: 1 / measured, form: null },
+    ...{ ci95: [measured - 0.1, measured + 0.1], beforeMs: 1, afterMs: 1 / measured, form: null },
   });
   const speeds = [speed("outer", 4, 2), speed("outer", 2, 0.8), speed("channel", 2, 1.8)];
   const { caption, chart } = speedFigure(resultsOf([layerOf("conv2", "Conv", { speeds })]))!;

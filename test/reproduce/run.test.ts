@@ -91,8 +91,8 @@ test("accuracy and error are those of the network with the factors in the layer'
     const { models } = await evaluate([model, changed], images.dataset, inputs, { indices: images.measured });
     expect(results.baseline.top1).toBe(models[0]!.top1);
     expect(point.factors.top1).toBe(models[1]!.top1);
-    expect(point.factors.drop).toBeCloseTo(models[1]!.versus_first!.drop!, 10);
-    expect(point.factors.drop_ci95).toEqual(models[1]!.versus_first!.drop_ci95);
+    expect(point.factors.drop).toBeCloseTo(models[1]!.versusFirst!.drop!, 10);
+    expect(point.factors.dropCi95).toEqual(models[1]!.versusFirst!.dropCi95);
     expect(point.error).toBeCloseTo(await apart.error(rank), 6);
   });
 });
@@ -128,11 +128,11 @@ test("a speed-up tells what was promised and what was measured", () => {
     { batch: 32, threads: 1 },
   ]);
   for (const { layer, speeds } of results.layers) {
-    for (const { theoretical, setting, measured, ci95, before_ms, after_ms } of speeds) {
+    for (const { theoretical, setting, measured, ci95, beforeMs, afterMs } of speeds) {
       expect(theoretical).toBe(layer.macs / setting.macs);
       expect(measured).toBeGreaterThanOrEqual(ci95[0]);
       expect(measured).toBeLessThanOrEqual(ci95[1]);
-      expect(Math.min(before_ms, after_ms)).toBeGreaterThan(0);
+      expect(Math.min(beforeMs, afterMs)).toBeGreaterThan(0);
     }
   }
 });

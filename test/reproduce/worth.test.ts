@@ -11,7 +11,7 @@ import type { Speed } from "../../src/reproduce/speed.ts";
 import { tableValues } from "../../src/reproduce/tables.ts";
 import { methodWorthTable, metricTable } from "../../src/reproduce/worth.ts";
 
-const answering = (kl: number): Accuracy => ({ top1: 0.9, top1_ci95: [0.8, 1], drop: 0, drop_ci95: [0, 0], kl });
+const answering = (kl: number): Accuracy => ({ top1: 0.9, top1Ci95: [0.8, 1], drop: 0, dropCi95: [0, 0], kl });
 
 const setting = (method: Setting["method"], rank: number, ratio: number): Setting => ({
   ...{ method, rank: [rank], macs: 1000 / ratio, params: 100 / ratio },
@@ -28,7 +28,7 @@ function layerOf(name: string, role: LayerResults["role"], more: Partial<LayerRe
 }
 
 const resultsOf = (layers: LayerResults[]): Results => ({
-  baseline: { quality: "top-1", n: 100, top1: 0.97, top1_ci95: [0.96, 0.98] },
+  baseline: { quality: "top-1", n: 100, top1: 0.97, top1Ci95: [0.96, 0.98] },
   ...{ layers, stages: [], runnings: [{ batch: 1, threads: 1 }] },
 });
 
@@ -54,7 +54,7 @@ test("metrics: geometric means over a curve, and how many times less than under 
 test("methods: the mean over all convolutions but the first; one that does not reach a target on each is left out", () => {
   const [outer, deep, channel] = [setting("outer", 8, 2), setting("outer", 4, 5), setting("channel", 4, 3)];
   const speed = (layer: string, at: Setting, faster: number): Speed => ({
-    ...{ layer, setting: at, batch: 1, threads: 1, theoretical: 2, before_ms: 1, after_ms: 1 / faster },
+    ...{ layer, setting: at, batch: 1, threads: 1, theoretical: 2, beforeMs: 1, afterMs: 1 / faster },
     ...{ measured: faster, ci95: [faster, faster], form: null },
   });
   const layers = [
@@ -79,5 +79,5 @@ test("methods: the mean over all convolutions but the first; one that does not r
   expect(rows[0]!.speedup).toBeCloseTo(2, 12);
   expect(rows[1]!.kl).toBeCloseTo(0.03, 12);
   expect(rows[1]!.speedup).toBeCloseTo(6, 12);
-  expect(rows[1]!.macs_ratio).toBeCloseTo(5, 12);
+  expect(rows[1]!.macsRatio).toBeCloseTo(5, 12);
 });

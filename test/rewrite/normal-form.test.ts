@@ -160,8 +160,8 @@ test("float16 with images: fitted, refitted and measured against the file as it 
   const { report } = await compress(halfModel(plain), { ...QUICK, metric: "covariance", data: data() });
   expect(report.notes.join()).toContain("float16");
   expect(report.images).toMatchObject({ calibration: 18, measured: 6 });
-  expect(report.output_error).toBeGreaterThan(0);
-  expect(report.output_error).toBeLessThan(0.5);
+  expect(report.outputError).toBeGreaterThan(0);
+  expect(report.outputError).toBeLessThan(0.5);
   expect(report.agreement).toBeGreaterThan(0.5);
 });
 

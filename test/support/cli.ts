@@ -91,3 +91,15 @@ export async function writePhotos(folder: string, perClass: number): Promise<voi
     }
   }
 }
+
+/** What a command printed with --json, its names as code has them. */
+export function fromJson<T>(text: string): T {
+  const camel = (name: string) =>
+    /^[a-z][a-z0-9_]*$/.test(name) ? name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase()) : name;
+  const renamed = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(renamed);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, own]) => [camel(name), renamed(own)]));
+  };
+  return renamed(JSON.parse(text)) as T;
+}
