@@ -11,8 +11,11 @@ import { fromJson, inProcess, lowrank, workFolder, writePhotos } from "../suppor
 
 // Real runs, only shorter. Those in processes of their own, at the end, are as long as a user's.
 vi.mock(import("../../src/measure/latency.ts"), async (original) => {
-  const { compareLatency } = await original();
-  return { compareLatency: (contenders, options) => compareLatency(contenders, { ...options, seconds: 0.02 }) };
+  const { compareLatency, ...others } = await original();
+  return {
+    ...others,
+    compareLatency: (contenders, options) => compareLatency(contenders, { ...options, seconds: 0.02 }),
+  };
 });
 
 const before = process.cwd();

@@ -8,8 +8,11 @@ import { normalTensor } from "../support/nets.ts";
 
 // Real runs, only shorter: what the examples measure does not matter here.
 vi.mock(import("../../src/measure/latency.ts"), async (original) => {
-  const { compareLatency } = await original();
-  return { compareLatency: (contenders, options) => compareLatency(contenders, { ...options, seconds: 0.02 }) };
+  const { compareLatency, ...others } = await original();
+  return {
+    ...others,
+    compareLatency: (contenders, options) => compareLatency(contenders, { ...options, seconds: 0.02 }),
+  };
 });
 
 const before = process.cwd();
