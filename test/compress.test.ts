@@ -68,7 +68,7 @@ test("answers like the original, far better with images than without", async () 
   expect(blind.report.agreement).toBeNull();
   expect(blind.report.notes.join(" ")).toContain("no images");
   const outputs = (await runOnce(blind.model, feeds)).logits!.data as Float32Array;
-  expect(relativeDifference(outputs, expected)).toBeLessThan(0.8);
+  expect(relativeDifference(outputs, expected)).toBeLessThan(0.6);
   const seeing = await compress(source, { ...base, macs: 0.8 });
   const plain = await compress(source, { ...base, macs: 0.8, metric: "frobenius" });
   expect(seeing.report.outputError!).toBeLessThan(plain.report.outputError!);

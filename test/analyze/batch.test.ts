@@ -154,7 +154,7 @@ test.each([
   const B = report.latency.batch;
   const x = float32([B, 3, 8, 8], normal(B * 192, 9));
   const [before, after] = [await runOnce(source, { x }), await runOnce(small, { x })];
-  expect(relativeDifference(after.scores!.data as Float32Array, before.scores!.data as Float32Array)).toBeLessThan(0.6);
+  expect(relativeDifference(after.scores!.data as Float32Array, before.scores!.data as Float32Array)).toBeLessThan(0.5);
 });
 
 test("frames and halves are compressed, refits and all", async () => {
@@ -164,11 +164,11 @@ test("frames and halves are compressed, refits and all", async () => {
   expect(report.macs.before).toBe(5 * 64 * 9 * (72 + 384) + 96);
   const x = float32([5, 3, 8, 8], normal(960, 9));
   const [before, after] = [await runOnce(source, { x }), await runOnce(small, { x })];
-  expect(relativeDifference(after.scores!.data as Float32Array, before.scores!.data as Float32Array)).toBeLessThan(0.6);
+  expect(relativeDifference(after.scores!.data as Float32Array, before.scores!.data as Float32Array)).toBeLessThan(0.1);
   const pairs = datasetFromInputs({ x: float32([24, 16, 8, 8], normal(24 * 1024, 7)) });
   const halves = await compress(taken(), { data: pairs, macs: 0.6, threads: 1, seconds: 0.05 });
   expect(halves.report.macs.before).toBe(64 * 144 * 24);
-  expect(halves.report.outputError!).toBeLessThan(0.8);
+  expect(halves.report.outputError!).toBeLessThan(0.55);
 });
 
 test("only 1 or 3 channels look like images: 8 with free height and width are inspected, and counted where --size says", async () => {
