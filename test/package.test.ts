@@ -30,6 +30,7 @@ function run(program: string, args: readonly string[], options: SpawnSyncOptions
 interface Manifest {
   readonly bin: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
 }
 
 beforeAll(async () => {
@@ -49,8 +50,10 @@ beforeAll(async () => {
   run("tar", ["-xzf", join("..", tarball!)], { cwd: app });
   await cp(join(app, "package"), join(app, "node_modules/lowrank"), { recursive: true });
   await writeFile(join(app, "package.json"), '{"type": "module"}');
-  const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as Manifest;
-  for (const name of [...Object.keys(dependencies), "@types/node", "onnxruntime-web"]) {
+  const { dependencies, optionalDependencies } = JSON.parse(
+    await readFile(join(root, "package.json"), "utf8"),
+  ) as Manifest;
+  for (const name of [...Object.keys({ ...dependencies, ...optionalDependencies }), "@types/node", "onnxruntime-web"]) {
     const link = join(app, "node_modules", name);
     await mkdir(dirname(link), { recursive: true });
     await symlink(join(root, "node_modules", name), link, "junction");

@@ -1,7 +1,7 @@
 // Runs a network on a few inputs and tells what its outputs mean.
 
 import { freeInputs, imageInput } from "../analyze/input.ts";
-import { type Answers, labelledHead, type Sample, samplesOf } from "../answers/head.ts";
+import { type Answers, type Sample, samplesOf } from "../answers/head.ts";
 import { outputNames } from "../answers/kinds.ts";
 import { type Asked, namesToProbe, type Recognised, recognise } from "../answers/recognise.ts";
 import { batches } from "../data/batches.ts";
@@ -58,7 +58,6 @@ export async function recogniseAnswers(
   };
   const recognised = recognise(facts, asked);
   refuseNotFinite(recognised.answers, samples, (i) => dataset.name(read[i]!));
-  refuseLabels(recognised.answers, dataset, samples[0]);
   return recognised;
 }
 
@@ -72,20 +71,6 @@ function refuseNotFinite(answers: Answers, samples: readonly Sample[], nameOf: (
       throw new LowrankError("runtime", `the model's own output ${output} is ${value} for ${nameOf(i)}: ${advice}`);
     }
   }
-}
-
-/** Labels are told to be wrong before they are needed, which is minutes later. */
-function refuseLabels(answers: Answers, { labels, name }: Dataset, sample: Sample | undefined): void {
-  const head = labelledHead(answers);
-  const scores = head === null ? undefined : sample?.[head.outputs[0]!];
-  if (head === null || labels === null || scores === undefined) return;
-  const classes = head.numbered ? head.classes : scores.data.length;
-  const wrong = labels.findIndex((label) => label < 0 || label >= classes);
-  if (wrong < 0) return;
-  throw new LowrankError(
-    "bad-data",
-    `${name(wrong)} has the label ${labels[wrong]}; the model knows ${classes} classes, 0 to ${classes - 1}`,
-  );
 }
 
 /** How many classes the labels tell of, at least; null without labels. */

@@ -3,10 +3,11 @@
 
 import { type Activations, run, startCache } from "../analyze/activation-cache.ts";
 import { freeInputs } from "../analyze/input.ts";
-import { type Answers, samplesOf } from "../answers/head.ts";
+import { type Answers, labelledHead, samplesOf } from "../answers/head.ts";
 import { contentOf, kindOf, outputNames, valueNames } from "../answers/kinds.ts";
 import type { Recognised } from "../answers/recognise.ts";
 import { batches } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
 import { feedsFor } from "../data/feeds.ts";
 import { LowrankError } from "../errors.ts";
 import type { Model } from "../graph/model.ts";
@@ -25,7 +26,30 @@ export async function understand(prepared: Prepared, images: Images, settings: S
   const { data, fitted } = images;
   if (data === null) return null;
   const { asked, session, control } = settings;
-  return recogniseAnswers(prepared.normal.model, data, prepared.inputs, fitted, asked, session, control);
+  const recognised = await recogniseAnswers(
+    prepared.normal.model,
+    data,
+    prepared.inputs,
+    fitted,
+    asked,
+    session,
+    control,
+  );
+  refuseLabels(recognised.answers, data);
+  return recognised;
+}
+
+/** Labels are told to be wrong before they are needed, which is minutes later. */
+function refuseLabels(answers: Answers, data: Dataset): void {
+  const head = labelledHead(answers);
+  const { labels } = data;
+  if (head === null || labels === null) return;
+  const wrong = labels.findIndex((label) => label < 0 || label >= head.classes);
+  if (wrong < 0) return;
+  throw new LowrankError(
+    "bad-data",
+    `${data.name(wrong)} has the label ${labels[wrong]}; the model knows ${head.classes} classes, 0 to ${head.classes - 1}`,
+  );
 }
 
 /**

@@ -290,8 +290,9 @@ test("the same data gives the same page", async () => {
 const quick = { threads: 1, seed: 3, seconds: 0.05 };
 
 test("a search gives what its page shows: sensitivities, times, networks tried, answers that changed", async () => {
-  const goal = { data: pictures(80), preprocess: { preset: "unit" }, maxDrop: 30, methods: ["svd", "spatial"] };
-  const result: Reportable = await compress(smallClassifier(), { ...goal, ...quick });
+  const goal = { data: pictures(80), preprocess: { preset: "unit" }, macs: 0.95, methods: ["svd", "spatial"] };
+  // With a share of MACs a network is tried in any case, however times come out.
+  const result: Reportable = await compress(smallClassifier(), { ...goal, maxDrop: 60, ...quick });
   const { layers, changed } = result.details;
   expect(layers.map(({ name }) => name)).toEqual(["conv1", "conv2", "fc1", "fc2"]);
   for (const { name, ms, candidates } of layers) {

@@ -75,8 +75,8 @@ describe("tables", () => {
     expect(own[0]).toMatchObject({ method: "as it was", params: layer.params });
     expect(own.slice(1).map(({ method }) => method)).toEqual(table.map(({ method }) => method));
     for (const [i, row] of own.slice(1).entries()) {
-      expect(row.macsRatio).toBe(layer.macs / table[i]!.macs);
-      expect(row.paramsRatio).toBe(layer.params / table[i]!.params);
+      expect(row.macs_ratio).toBe(layer.macs / table[i]!.macs);
+      expect(row.params_ratio).toBe(layer.params / table[i]!.params);
     }
   });
 
