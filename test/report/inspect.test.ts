@@ -93,3 +93,14 @@ describe("inspect", () => {
     await expect(inspect(smallClassifier(), { preprocess: { size: "8" } })).rejects.toThrow(/--size 8.*16x16/);
   });
 });
+
+test("an input of eight channels with free height and width is channels first, where a convolution reads it so", async () => {
+  const source = model({
+    inputs: [valueInfo("x", "float32", ["N", 8, "H", "W"])],
+    outputs: [valueInfo("y", "float32", null)],
+    nodes: [node("Conv", ["x", "w"], ["y"])],
+    initializers: [normalTensor("w", [64, 8, 3, 3], 1)],
+  });
+  const { layers, macs } = await inspect(source, { preprocess: { size: "32" } });
+  expect([layers[0]!.shape, macs]).toEqual([[64, 8, 3, 3], 30 * 30 * 64 * 72]);
+});
