@@ -36,9 +36,13 @@ test("a head that could not be measured leaves nothing to promise, labels or not
 test("what a score of one's own said is not taken from an earlier run: the module may have changed", async () => {
   const keys: string[] = [];
   const inner = memoryMemo();
-  const memo: Memo = (key, compute) => {
+  // Every candidate takes half of its layer's time, however busy the machine is.
+  const memo: Memo = async (key, compute) => {
     keys.push(key);
-    return inner(key, compute);
+    const value = await inner(key, compute);
+    if (!key.includes('"times"')) return value;
+    const names = Object.keys(value as Record<string, number>);
+    return Object.fromEntries(names.map((name) => [name, name === "layer" ? 2 : 1])) as typeof value;
   };
   const options = { data: pictures(48, 32, false), preprocess: { preset: "unit" }, threads: 1, seconds: 0.05 };
   const run = { ...options, methods: ["channel"], maxDrop: 50, memo };
