@@ -185,8 +185,8 @@ function refusedByWeight(weight: Tensor): string | null {
   return null;
 }
 
-/** Whether every number is finite: 0 times any other is not 0. */
-function allFinite(weight: Tensor): boolean {
+/** Whether every number of a tensor of floats is finite: 0 times any other is not 0. */
+export function allFinite(weight: Tensor): boolean {
   const values = floats(weight);
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;

@@ -4,7 +4,7 @@
 import { runShapes, samplesOf, settleInputs } from "../analyze/batch.ts";
 import { type Costs, countCosts } from "../analyze/costs.ts";
 import type { ModelInputs } from "../analyze/input.ts";
-import { findLayers, type Layer } from "../analyze/layers.ts";
+import { allFinite, findLayers, type Layer } from "../analyze/layers.ts";
 import { refuseQuantised } from "../analyze/quantised.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { PreprocessOptions } from "../data/preprocess.ts";
@@ -55,8 +55,9 @@ export async function prepare(
 /** A single NaN spreads to everything that is computed of it, and no method tells where it came from. */
 function refuseNotFinite(layers: readonly Layer[]): void {
   for (const { name, weight } of layers) {
+    // Layers of whole numbers, and of floats that are not taken apart, are left alone.
+    if ((weight.type !== "float32" && weight.type !== "float64") || allFinite(weight)) continue;
     const value = floats(weight).find((each: number) => !Number.isFinite(each));
-    if (value === undefined) continue;
     throw new LowrankError("bad-model", `the weight ${weight.name} of the layer ${name} holds ${value}`, {
       layer: name,
     });

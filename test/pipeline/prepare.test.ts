@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { compress } from "../../src/compress.ts";
 import { LowrankError } from "../../src/errors.ts";
+import { model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
 import { floats, floatTensor } from "../../src/graph/tensor.ts";
 import { prepare } from "../../src/pipeline/prepare.ts";
@@ -37,6 +38,17 @@ test.each([Number.NaN, Number.POSITIVE_INFINITY])("a weight that holds %s is nam
   const { error, phases } = await refused(model);
   expect(error.message).toBe(`the weight w3 of the layer fc1 holds ${value}`);
   expect(phases).toEqual([]);
+});
+
+test("a layer of whole numbers is left alone, with its reason", async () => {
+  const source = model({
+    inputs: [valueInfo("x", "int32", ["N", 4])],
+    outputs: [valueInfo("y", "int32", ["N", 2])],
+    nodes: [node("MatMul", ["x", "w"], ["y"])],
+    initializers: [{ name: "w", type: "int32", dims: [4, 2], bytes: new Uint8Array(32) }],
+  });
+  const { layers } = await prepare(source, {});
+  expect(layers.map(({ refused }) => refused)).toEqual(["its weight is int32; only float32 is approximated"]);
 });
 
 test("a network whose own outputs are not finite is refused before it is looked at closer", async () => {
