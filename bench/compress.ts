@@ -62,8 +62,8 @@ interface Row extends Omit<Entry, "model"> {
   /** Points of top-1 on the test images, and its 95% interval. */
   readonly drop: number;
   readonly dropCi95: readonly [number, number];
-  readonly speedup_batch1: Latency["ratioToFirst"];
-  readonly speedup_batch32: Latency["ratioToFirst"];
+  readonly speedupBatch1: Latency["ratioToFirst"];
+  readonly speedupBatch32: Latency["ratioToFirst"];
 }
 
 interface Subject {
@@ -180,8 +180,8 @@ async function measured({ source, inputs, test }: Subject, entries: readonly Ent
       top1: top1!,
       drop: versusFirst?.drop ?? 0,
       dropCi95: versusFirst?.dropCi95 ?? [0, 0],
-      speedup_batch1: one[i]!.ratioToFirst,
-      speedup_batch32: many[i]!.ratioToFirst,
+      speedupBatch1: one[i]!.ratioToFirst,
+      speedupBatch32: many[i]!.ratioToFirst,
     };
   });
 }

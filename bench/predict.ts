@@ -30,12 +30,12 @@ interface Predicted {
   readonly network: string;
   /** Of the whole original, as the search measured it, and of the plan's network. */
   readonly msBefore: number;
-  readonly ms_predicted: number;
-  readonly ms_measured: number;
+  readonly msPredicted: number;
+  readonly msMeasured: number;
   /** Times as fast as the original. */
   readonly predicted: number;
   readonly measured: number;
-  readonly measured_ci95: readonly [number, number];
+  readonly measuredCi95: readonly [number, number];
   /** Of the MACs: what they would have predicted. */
   readonly fewer_macs: number;
 }
@@ -97,11 +97,11 @@ async function carriedOut(
   return {
     network,
     msBefore: whole,
-    ms_predicted: predicted,
-    ms_measured: medianMs,
+    msPredicted: predicted,
+    msMeasured: medianMs,
     predicted: whole / predicted,
     measured: ratioToFirst.speedup,
-    measured_ci95: ratioToFirst.ci95,
+    measuredCi95: ratioToFirst.ci95,
     fewer_macs: before.macs / macs,
   };
 }

@@ -10,6 +10,6 @@ const own = fileURLToPath(new URL("./peers/.venv/bin/python", import.meta.url));
 export function pythonWith(modules: readonly string[]): string | null {
   const python = existsSync(own) ? own : "python3";
   if (spawnSync(python, ["-c", `import ${modules.join(", ")}`]).status === 0) return python;
-  console.error(`no peer: Python with ${modules.join(", ")} is missing; \`npm run peers\` installs it`);
+  console.error(`Python with ${modules.join(", ")} is missing; \`npm run peers\` installs it`);
   return null;
 }

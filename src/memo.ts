@@ -13,6 +13,15 @@ export function memoryMemo(): Memo {
   };
 }
 
+/** A value that is made when it is first asked for. */
+export function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
 /** Bytes by key, for what is too large for JSON. Whoever asks can do without: what is not there is made again. */
 export interface ByteStore {
   /** Null where nothing is kept under the key. */

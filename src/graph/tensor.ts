@@ -71,6 +71,12 @@ export function intTensor(name: string, values: readonly number[], dims: readonl
   return { name, type: "int64", dims, bytes: new Uint8Array(data.buffer) };
 }
 
+/** Some of a tensor's rows, the first dimension's entries: a view on its bytes. Elements must take whole bytes. */
+export function rowsOf({ type, dims, bytes }: Tensor, start: number, count: number, name: string): Tensor {
+  const size = byteSize(type, dims.slice(1));
+  return { name, type, dims: dims.with(0, count), bytes: bytes.subarray(start * size, (start + count) * size) };
+}
+
 interface ViewConstructor<T> {
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: ArrayBuffer, offset: number, length: number): T;

@@ -65,7 +65,7 @@ export async function recogniseAnswers(
 function refuseNotFinite(answers: Answers, samples: readonly Sample[], nameOf: (i: number) => string): void {
   for (const [i, sample] of samples.entries()) {
     for (const output of outputNames(answers)) {
-      const value = Array.from(sample[output]?.data ?? []).find((each) => !Number.isFinite(Number(each)));
+      const value = sample[output]?.data.find((each: number) => !Number.isFinite(each));
       if (value === undefined) continue;
       const advice = "look at how inputs are prepared";
       throw new LowrankError("runtime", `the model's own output ${output} is ${value} for ${nameOf(i)}: ${advice}`);

@@ -7,10 +7,9 @@ import type { Model, Tensor } from "../graph/model.ts";
 import { floats, integers, intTensor } from "../graph/tensor.ts";
 import { type Matrix, matrix } from "../linalg/matrix.ts";
 import { decodeModel } from "../onnx/decode.ts";
-import { encodeChunks } from "../onnx/encode.ts";
+import { type Bytes, encodeChunks } from "../onnx/encode.ts";
 import type { LayerGradients } from "./gradients.ts";
 
-type Bytes = Uint8Array<ArrayBuffer>;
 type Numbers = Float32Array | Float64Array;
 
 /** How something is written, in pieces, and read again; null where the bytes are damaged. */

@@ -9,13 +9,12 @@ import type { Decomposition, Method, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
-import type { Memo } from "../memo.ts";
+import { type Memo, once } from "../memo.ts";
 import type { Metric, MetricName } from "../metric/metric.ts";
 import type { Control } from "../progress.ts";
 import type { ActivationCaches } from "../rewrite/refit.ts";
 import type { Baseline } from "./accuracy.ts";
 import type { Effort } from "./experiments.ts";
-import { once } from "./lazy.ts";
 import { metricsOf } from "./metrics.ts";
 import type { Subject } from "./subject.ts";
 

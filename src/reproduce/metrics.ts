@@ -3,11 +3,11 @@
 import type { Layer } from "../analyze/layers.ts";
 import { collectStatistics } from "../analyze/statistics.ts";
 import type { Linalg } from "../linalg/products.ts";
+import { once } from "../memo.ts";
 import { type GradientMetric, gradientStatistics } from "../metric/gradients.ts";
 import type { Metric, MetricName } from "../metric/metric.ts";
 import { METRICS } from "../metric/metrics.ts";
 import type { Control } from "../progress.ts";
-import { once } from "./lazy.ts";
 import type { Subject } from "./subject.ts";
 
 /** The network that a layer belongs to, and images for it. */

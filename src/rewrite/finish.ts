@@ -15,6 +15,8 @@ import { sinkSplits } from "./sink-splits.ts";
  */
 export async function finish(la: Linalg, model: Model, inputShapes: GivenShapes = {}): Promise<Model> {
   const merged = await mergeConvs(la, foldPermutations(model), inputShapes);
-  const sunk = sinkSplits(sinkConcats(merged));
-  return flattenSoftmax(sunk, inferShapes(sunk, inputShapes));
+  const sunk = sinkConcats(merged);
+  // Parting convolutions leaves the values that a Softmax reads as they are.
+  const shapes = inferShapes(sunk, inputShapes);
+  return flattenSoftmax(sinkSplits(sunk, shapes), shapes);
 }

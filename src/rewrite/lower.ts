@@ -12,7 +12,7 @@ import { int, intAttribute, intsAttribute, node as makeNode, nodeError } from ".
 import { constants, freshName, producers, prune, type Replacement, replaceNodes } from "../graph/edit.ts";
 import type { Attribute, Graph, Model, Node, Tensor } from "../graph/model.ts";
 import { inferShapes, type Shapes } from "../graph/shapes.ts";
-import { elementCount, floats, floatTensor, intTensor } from "../graph/tensor.ts";
+import { elementCount, floats, floatTensor, intTensor, rowsOf } from "../graph/tensor.ts";
 import { type Order, permuted } from "./order.ts";
 
 /** The part of a model that stands for a layer: what lies between two values, in a row. */
@@ -190,8 +190,7 @@ function weightParts({ weight, bias, group, outputs, inputs, node }: Stage, coun
     }
     const tensors = [floatTensor(fresh(`${node.inputs[1]}_part`), [rows, groups * inputs, ...kernel], out)];
     if (bias !== null) {
-      const part = Float32Array.from(floats(bias).subarray(p * rows, (p + 1) * rows));
-      tensors.push(floatTensor(fresh(`${node.inputs[2]}_part`), [rows], part));
+      tensors.push(rowsOf(bias, p * rows, rows, fresh(`${node.inputs[2]}_part`)));
     }
     return tensors;
   });
@@ -288,15 +287,14 @@ function products({ node }: Stage, before: Stage | null, count: number, { fresh,
   if (C !== before.inputs || C > MOST_PRODUCT_CHANNELS || !size.every((dim) => typeof dim === "number")) return null;
   const flat = fresh(`${value}_flat`);
   const rows = before.outputs / count;
-  const filters = floats(before.weight);
   // 0 keeps the batch as it is.
   const flatSize = intTensor(fresh(`${value}_flat_size`), [0, C, elementCount(size)]);
   const partSize = intTensor(fresh(`${value}_part_size`), [0, rows, ...size]);
   const nodes = [makeNode("Reshape", [value, flatSize.name], [flat], {}, fresh(`${node.name}_flat`))];
   const tensors = [flatSize, partSize];
   const values = Array.from({ length: count }, (_, p) => {
-    const block = Float32Array.from(filters.subarray(p * rows * C, (p + 1) * rows * C));
-    const weight = floatTensor(fresh(`${before.node.inputs[1]}_part`), [rows, C], block);
+    const block = rowsOf(before.weight, p * rows, rows, fresh(`${before.node.inputs[1]}_part`));
+    const weight = { ...block, dims: [rows, C] };
     const [product, image] = [fresh(`${node.inputs[0]}_product`), fresh(`${node.inputs[0]}_part`)];
     tensors.push(weight);
     nodes.push(makeNode("MatMul", [weight.name, flat], [product], {}, fresh(`${before.node.name}_part`)));

@@ -4,18 +4,19 @@
 
 import { intAttribute } from "../graph/build.ts";
 import { constants, consumers, freshName, producers, prune, type Replacement, replaceNodes } from "../graph/edit.ts";
-import type { Graph, Model, Node, Tensor } from "../graph/model.ts";
-import { elementCount, floats, floatTensor, integers } from "../graph/tensor.ts";
+import type { Dim, Graph, Model, Node, Tensor } from "../graph/model.ts";
+import type { Shapes } from "../graph/shapes.ts";
+import { elementCount, rowsOf } from "../graph/tensor.ts";
 import { isElementwise, isPlain } from "./channelwise.ts";
 
 /** Channels that the runtime's kernels take together: a part of any other number is slower by itself. */
 const BLOCK = 16;
 
 /** The model with every such Split moved; the model itself where there is none. */
-export function sinkSplits(model: Model): Model {
+export function sinkSplits(model: Model, shapes: Shapes): Model {
   const { graph } = model;
   const fresh = freshName(graph);
-  const finder = finderOf(graph);
+  const finder = finderOf(graph, shapes);
   const replacements = new Map<Node, Replacement>();
   for (const split of graph.nodes) {
     const found = finder(split);
@@ -26,6 +27,9 @@ export function sinkSplits(model: Model): Model {
   return replacements.size === 0 ? model : { ...model, graph: prune(replaceNodes(graph, replacements)) };
 }
 
+const fillsBlocks = (size: Dim | undefined): size is number =>
+  typeof size === "number" && size > 0 && size % BLOCK === 0;
+
 interface Found {
   readonly conv: Node;
   /** Of the activation, in graph order. */
@@ -35,7 +39,7 @@ interface Found {
   readonly bias: Tensor | null;
 }
 
-function finderOf(graph: Graph): (split: Node) => Found | null {
+function finderOf(graph: Graph, shapes: Shapes): (split: Node) => Found | null {
   const constant = constants(graph);
   const users = consumers(graph);
   const makers = producers(graph);
@@ -73,26 +77,10 @@ function finderOf(graph: Graph): (split: Node) => Found | null {
     const [, weight, bias = null] = conv.inputs.map((name) => constant.get(name) ?? null);
     if (weight?.type !== "float32" || intAttribute(conv, "group", 1) !== 1) return null;
     if (bias === null && (conv.inputs[2] ?? "") !== "") return null;
-    const sizes = sizesOf(split, weight.dims[0]!, constant);
-    if (sizes === null || sizes.length < 2 || sizes.some((size) => size % BLOCK !== 0)) return null;
+    const sizes = split.outputs.map((name) => shapes.get(name)?.shape?.[1]);
+    if (sizes.length < 2 || !sizes.every(fillsBlocks)) return null;
     return { conv, between: graph.nodes.filter((node) => between.has(node)), sizes, weight, bias };
   };
-}
-
-/** Channels of each part; null where they are not known, or a part has none or no name. */
-function sizesOf(
-  { inputs, outputs, attributes }: Node,
-  channels: number,
-  constant: ReadonlyMap<string, Tensor>,
-): readonly number[] | null {
-  const parts = outputs.length;
-  const [, name = ""] = inputs;
-  const given = constant.get(name);
-  if (outputs.includes("") || (name !== "" && given === undefined)) return null;
-  const own = attributes.split?.kind === "ints" ? attributes.split.value.map(Number) : null;
-  const sizes = given === undefined ? (own ?? Array.from({ length: parts }, () => channels / parts)) : integers(given);
-  const sum = sizes.reduce((a, b) => a + b, 0);
-  return sizes.length === parts && sum === channels && sizes.every((size) => size > 0) ? sizes : null;
 }
 
 function partsOf(
@@ -104,7 +92,9 @@ function partsOf(
   const inside = new Set([conv, ...between].flatMap(({ outputs }) => outputs));
   let start = 0;
   const nodes = sizes.flatMap((count, part) => {
-    const own = [weight, ...(bias === null ? [] : [bias])].map((tensor) => rowsOf(tensor, start, count, fresh));
+    const own = [weight, ...(bias === null ? [] : [bias])].map((tensor) =>
+      rowsOf(tensor, start, count, fresh(`${tensor.name}_part`)),
+    );
     initializers.push(...own);
     start += count;
     const names = new Map([[split.inputs[0]!, split.outputs[part]!]]);
@@ -123,12 +113,4 @@ function partsOf(
     );
   });
   return { nodes, initializers };
-}
-
-/** Some of a tensor's rows, the first dimension's entries. */
-function rowsOf(tensor: Tensor, start: number, count: number, fresh: (stem: string) => string): Tensor {
-  const [rows = 1, ...rest] = tensor.dims;
-  const size = elementCount(tensor.dims) / rows;
-  const values = Float32Array.from(floats(tensor).subarray(start * size, (start + count) * size));
-  return floatTensor(fresh(`${tensor.name}_part`), [count, ...rest], values);
 }

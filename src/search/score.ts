@@ -12,7 +12,7 @@ import { decompose } from "../approximate/output-side.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
 import { seedFor } from "../linalg/random.ts";
-import { type ByteStore, type Memo, memoryMemo, noStore } from "../memo.ts";
+import { type ByteStore, type Memo, memoryMemo, noStore, once } from "../memo.ts";
 import type { Metric, MetricName } from "../metric/metric.ts";
 import { METRICS } from "../metric/metrics.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
@@ -216,11 +216,7 @@ async function takeApart(la: Linalg, layer: Layer, method: Method, metric: Metri
 
 /** A decomposition that is made when factors or an error of it are asked for. */
 function whenWanted(make: () => Promise<Decomposition>): Decomposition {
-  let made: Promise<Decomposition> | null = null;
-  const decomposition = () => {
-    made ??= make();
-    return made;
-  };
+  const decomposition = once(make);
   return {
     error: async (rank) => (await decomposition()).error(rank),
     cut: async (rank) => (await decomposition()).cut(rank),

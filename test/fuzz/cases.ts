@@ -16,6 +16,7 @@ import { ANSWER_NETS } from "../support/answer-nets.ts";
 import { MUTATIONS, mutate, random } from "../support/mutate.ts";
 import { mutateFields } from "../support/mutate-fields.ts";
 import { npy } from "../support/npy.ts";
+import { bmp, P6 } from "../support/rasters.ts";
 
 /** What is told of an error is for reading. */
 const LONGEST_MESSAGE = 2000;
@@ -62,24 +63,6 @@ function idx(dims: readonly number[], data: Uint8Array): Bytes {
   return new Uint8Array([...new Uint8Array(header.buffer), ...data]);
 }
 
-function bmp(): Bytes {
-  const [width, height] = [5, 4];
-  const row = 4 * Math.ceil((3 * width) / 4);
-  const header = new DataView(new ArrayBuffer(54));
-  header.setUint16(0, 0x424d);
-  header.setUint32(2, 54 + row * height, true);
-  header.setUint32(10, 54, true);
-  for (const [at, value] of [
-    [14, 40],
-    [18, width],
-    [22, height],
-  ] as const)
-    header.setUint32(at, value, true);
-  header.setUint16(26, 1, true);
-  header.setUint16(28, 24, true);
-  return new Uint8Array([...new Uint8Array(header.buffer), ...body(row * height, 3)]);
-}
-
 function forms(): readonly Form[] {
   const arrays = [
     npy("|u1", [6, 4, 4, 3], body(288, 1)),
@@ -87,7 +70,6 @@ function forms(): readonly Form[] {
     npy("<i8", [6], new Uint8Array(BigInt64Array.from([0n, 1n, 2n, 0n, 1n, 2n]).buffer)),
   ];
   const zipped = zipSync({ "x.npy": arrays[0]!, "y.npy": arrays[2]! }) as Bytes;
-  const ppm = new Uint8Array([...new TextEncoder().encode("P6\n# a comment\n5 4\n255\n"), ...body(60, 2)]);
   return [
     { extension: "onnx", files: models(), read: readsModel },
     {
@@ -105,8 +87,8 @@ function forms(): readonly Form[] {
       files: [idx([6, 4, 4], body(96, 4))],
       read: async (bytes) => arraysFromIdx(bytes, undefined, "a.idx"),
     },
-    { extension: "bmp", files: [bmp()], read: readsRaster },
-    { extension: "ppm", files: [ppm], read: readsRaster },
+    { extension: "bmp", files: [bmp(24, false), bmp(8, true)].map((each) => new Uint8Array(each)), read: readsRaster },
+    { extension: "ppm", files: [P6], read: readsRaster },
   ];
 }
 

@@ -1,12 +1,13 @@
-// npm run fuzz -- SECONDS [SEED]: looks for what the tests' fixed seeds do not find, from a random seed that it prints. A third of the time
-// each: the property tests with seed after seed, damaged models and data files (none may crash, hang or take more than 1 GB),
-// and before both the round trip of ONNX's own backend models, where Python has the onnx package. Exit 1 where anything is found.
+// npm run fuzz -- SECONDS [SEED]: looks for what the tests' fixed seeds do not find, from a random seed that it prints. First the
+// round trip of ONNX's own backend models, where Python has the onnx package; then half of the time each the property tests with seed
+// after seed, and damaged models and data files (none may crash, hang or take more than 1 GB). Exit 1 where anything is found.
 
 import { type ChildProcess, fork, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { pythonWith } from "../../bench/python.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { canonical } from "../onnx/samples.ts";
@@ -42,8 +43,9 @@ process.exit(found.length === 0 ? 0 : 1);
 async function roundTrips(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "lowrank-fuzz-"));
   try {
-    const made = spawnSync("python3", [join(root, "bench/backend-models.py"), folder], { encoding: "utf8" });
-    if (made.status !== 0) return console.log("backend models: not tried, Python's onnx package is not there");
+    const python = pythonWith(["onnx"]);
+    const made = python === null ? null : spawnSync(python, [join(root, "bench/backend-models.py"), folder]);
+    if (made?.status !== 0) return console.log("backend models: not tried, Python's onnx package is not there");
     const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".onnx"));
     for (const file of files) {
       const bytes = new Uint8Array(readFileSync(join(folder, file)));

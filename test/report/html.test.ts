@@ -1,13 +1,13 @@
 import sharp from "sharp";
 import { beforeAll, expect, test } from "vitest";
 import { compress } from "../../src/compress.ts";
-import type { Memo } from "../../src/memo.ts";
 import { type Reportable, reportHtml } from "../../src/report/html.ts";
 import type { CandidateDetails, CompressDetails, StageDetails } from "../../src/report/html-details.ts";
 import type { CompressReport, LayerReport, TrialReport } from "../../src/report/report.ts";
 import { formatPlan, type Plan } from "../../src/search/plan.ts";
 import { smallClassifier } from "../support/nets.ts";
 import { pictures } from "../support/pictures.ts";
+import { halvedTimes } from "../support/times.ts";
 
 const EVIL = '<script>alert("1")</script>';
 
@@ -290,17 +290,9 @@ test("the same data gives the same page", async () => {
 
 const quick = { threads: 1, seed: 3, seconds: 0.05 };
 
-/** A memory in which every candidate takes half of its layer's time, however busy the machine is. */
-const halved: Memo = async (key, compute) => {
-  const value = await compute();
-  if (!key.includes('"times"')) return value;
-  const names = Object.keys(value as Record<string, number>);
-  return Object.fromEntries(names.map((name) => [name, name === "layer" ? 2 : 1])) as typeof value;
-};
-
 test("a search gives what its page shows: sensitivities, times, networks tried, answers that changed", async () => {
   const goal = { data: pictures(80), preprocess: { preset: "unit" }, maxDrop: 60, methods: ["svd", "spatial"] };
-  const result: Reportable = await compress(smallClassifier(), { ...goal, memo: halved, ...quick });
+  const result: Reportable = await compress(smallClassifier(), { ...goal, memo: halvedTimes(), ...quick });
   const { layers, changed } = result.details;
   expect(layers.map(({ name }) => name)).toEqual(["conv1", "conv2", "fc1", "fc2"]);
   for (const { name, ms, candidates } of layers) {
