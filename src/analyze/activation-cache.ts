@@ -22,8 +22,8 @@ export interface ActivationCache {
   readonly session: SessionOptions;
   /** Names of the values at the cut. */
   readonly names: readonly string[];
-  /** Null where the cut is at the network's inputs. */
-  readonly kept: readonly Kept[] | null;
+  /** Null where the cut is at the network's inputs; emptied when `advance` moves the cut on. */
+  readonly kept: Kept[] | null;
 }
 
 /** Activations at a cut take at most so many bytes. */
@@ -54,6 +54,7 @@ export async function run(
   await withSession(piece, cache.session, (session) => each(cache, session, computed, visit, control));
 }
 
+/** @param visit may empty the cache of the batches that it has seen */
 async function each(
   { calibration, kept }: ActivationCache,
   session: Session | null,
@@ -69,7 +70,13 @@ async function each(
     await visit({ ...values, ...found }, indices);
   };
   if (kept !== null) {
-    for (const { values, indices } of kept) await one(values, indices);
+    if (kept.length === 0) throw new Error("these activations were let go when the cut moved on");
+    const count = kept.length;
+    for (let visited = 0; visited < count; visited++) {
+      const gone = count - kept.length;
+      const { values, indices } = kept[visited - gone]!;
+      await one(values, indices);
+    }
     return;
   }
   for await (const { feeds, indices } of calibration.batches()) await one(feeds, indices);
@@ -83,7 +90,8 @@ function inputsOf({ names, kept, calibration }: ActivationCache, { graph }: Mode
 }
 
 /**
- * Moves the cut on to just before a node, keeping what that node and those after it read.
+ * Moves the cut on to just before a node, keeping what that node and those after it read. What was kept at the old cut is let go batch
+ * by batch, so that memory holds one cut and not two; where the new cut is too large to be kept, the old one stays.
  * @param before a node of `model` after the cut
  * @param names values to visit on the way, before that node
  */
@@ -97,18 +105,23 @@ export async function advance(
 ): Promise<ActivationCache> {
   const live = liveBefore(model.graph, before);
   const kept: Kept[] = [];
-  let bytes = 0;
+  let fits: boolean | null = null;
   const wanted = [...new Set([...names, ...live])];
   const keep: Visit = async (found, indices) => {
     const values = Object.fromEntries(live.map((name) => [name, found[name]!] as const));
-    for (const { data } of Object.values(values)) bytes += data.byteLength;
-    if (bytes <= KEEP_BYTES) kept.push({ indices, values });
-    else kept.length = 0;
+    fits ??= (bytesOf(values) / indices.length) * cache.calibration.count <= KEEP_BYTES;
+    if (fits) {
+      kept.push({ indices, values });
+      cache.kept?.shift();
+    }
     await visit(found, indices);
   };
   await run(cache, model, wanted, keep, control);
-  return bytes <= KEEP_BYTES && kept.length > 0 ? { ...cache, names: live, kept } : cache;
+  return fits ? { ...cache, names: live, kept } : cache;
 }
+
+const bytesOf = (values: Activations): number =>
+  Object.values(values).reduce((sum, { data }) => sum + data.byteLength, 0);
 
 /** What a node and those after it read of the values that depend on the network's inputs and are there before it. */
 function liveBefore(graph: Graph, before: Node): readonly string[] {

@@ -1,7 +1,7 @@
 // Means and second moments of streamed rows, in float64, and the least-squares sums made of them.
 
-import { type Matrix, matrix } from "../linalg/matrix.ts";
-import { type Linalg, matmul } from "../linalg/products.ts";
+import { type Matrix, matrix, mirrorLower } from "../linalg/matrix.ts";
+import { addGram, type Linalg, matmul } from "../linalg/products.ts";
 import type { Rows } from "./patches.ts";
 
 /** Sums over rows z (width D) and, where two streams run side by side, y (width F). */
@@ -9,7 +9,7 @@ export interface Moments {
   count: number;
   /** Sum of z, length D. */
   readonly sum: Float64Array;
-  /** Sum of z z', D x D. */
+  /** Sum of z z', D x D; only its lower triangle counts until `complete`. */
   readonly square: Matrix;
 }
 
@@ -36,7 +36,12 @@ export async function addRows(la: Linalg, moments: Moments, rows: Rows): Promise
   if (rows.rows === 0) return;
   moments.count += rows.rows;
   addColumns(moments.sum, rows);
-  addInto(moments.square.data, (await matmul(la, rows, rows, { transA: true })).data);
+  await addGram(la, moments.square, rows);
+}
+
+/** Fills the upper triangle of the second moments, once all rows are in. */
+export function complete({ square }: Moments): void {
+  mirrorLower(square);
 }
 
 /** Adds rows z and their targets y to the sums, in place. */
@@ -48,7 +53,7 @@ export async function addPairs(la: Linalg, moments: PairMoments, rows: Rows, tar
   addInto(moments.cross.data, (await matmul(la, rows, targets, { transA: true })).data);
 }
 
-/** The sums of both, as new sums. */
+/** The sums of both, as new sums; complete where both are. */
 export function addMoments(a: PairMoments, b: PairMoments): PairMoments {
   const both = emptyPairMoments(a.sum.length, a.targetSum.length);
   for (const from of [a, b]) {
@@ -67,8 +72,9 @@ export function meanOf({ sum, count }: Moments): Float64Array {
   return sum.map((value) => value / Math.max(1, count));
 }
 
-/** The covariance of z, D x D. */
+/** The covariance of z, D x D; completes the moments. */
 export function covarianceOf(moments: Moments): Matrix {
+  complete(moments);
   const n = moments.sum.length;
   const mean = meanOf(moments);
   const count = Math.max(1, moments.count);

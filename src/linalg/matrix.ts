@@ -40,6 +40,17 @@ export function transpose({ rows, cols, data }: AnyMatrix): Matrix {
   return out;
 }
 
+/** Copies what is below the diagonal of a square matrix to above it, in place. */
+export function mirrorLower({ rows: n, data }: Matrix): void {
+  for (let i0 = 0; i0 < n; i0 += TILE) {
+    for (let j0 = 0; j0 <= i0; j0 += TILE) {
+      const [iEnd, jEnd] = [Math.min(n, i0 + TILE), Math.min(n, j0 + TILE)];
+      for (let j = j0; j < jEnd; j++)
+        for (let i = Math.max(i0, j + 1); i < iEnd; i++) data[j * n + i] = data[i * n + j]!;
+    }
+  }
+}
+
 /** Rows from..to-1, a view on the same numbers. */
 export function rowsOf<M extends AnyMatrix>({ cols, data }: M, from: number, to: number): M {
   return { rows: to - from, cols, data: data.subarray(from * cols, to * cols) } as AnyMatrix as M;

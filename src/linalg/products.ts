@@ -5,7 +5,7 @@ import { LowrankError } from "../errors.ts";
 import { float, int, model, node, valueInfo } from "../graph/build.ts";
 import type { Model } from "../graph/model.ts";
 import { float64, openSession, type Session, type SessionOptions } from "../runtime/session.ts";
-import { type AnyMatrix, columnsOf, type Matrix, matrix, rowsOf, widened } from "./matrix.ts";
+import { type AnyMatrix, columnsOf, type Matrix, matrix, mirrorLower, rowsOf, widened } from "./matrix.ts";
 
 /** Open Gemm sessions by kind. Made by openLinalg, given back to closeLinalg. */
 export interface Linalg {
@@ -100,9 +100,25 @@ const LEAST_DEPTH = 256;
  * and a block as large as the result, whatever the size of A.
  */
 export async function gram(la: Linalg, a: AnyMatrix, side: "columns" | "rows" = "columns"): Promise<Matrix> {
+  const n = side === "columns" ? a.cols : a.rows;
+  const sum = matrix(n, n);
+  await addGram(la, sum, a, side);
+  mirrorLower(sum);
+  return sum;
+}
+
+/** Adds A'A, or AA', to the lower triangle of a sum, in place; what is above it stays as it was. */
+export async function addGram(
+  la: Linalg,
+  sum: Matrix,
+  a: AnyMatrix,
+  side: "columns" | "rows" = "columns",
+): Promise<void> {
   const onColumns = side === "columns";
   const [n, depth] = onColumns ? [a.cols, a.rows] : [a.rows, a.cols];
-  const sum = matrix(n, n);
+  if (sum.rows !== n || sum.cols !== n) {
+    throw new LowrankError("runtime", `addGram: [${n}, ${n}] added to [${sum.rows}, ${sum.cols}]`);
+  }
   const strips = n < STRIPS_FROM ? 1 : STRIPS;
   const step = Math.max(LEAST_DEPTH, Math.ceil(BLOCK_BYTES / (8 * n)));
   for (const [from, to] of ranges(depth, step)) {
@@ -115,8 +131,6 @@ export async function gram(la: Linalg, a: AnyMatrix, side: "columns" | "rows" = 
       }
     }
   }
-  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) sum.data[j * n + i] = sum.data[i * n + j]!;
-  return sum;
 }
 
 function* ranges(size: number, step: number): Generator<readonly [number, number]> {

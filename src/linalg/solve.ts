@@ -68,7 +68,7 @@ function factorSmall(s: Matrix): Matrix | null {
 export async function solveLower(la: Linalg, lower: Matrix, b: Matrix): Promise<Matrix> {
   checkSystem("solveLower", lower, b);
   const n = lower.rows;
-  if (n <= LEAF) return substituteForward(lower, b);
+  if (n <= LEAF) return isWide(b) ? matmul(la, inverseOf(lower), b) : substituteForward(lower, b);
   const half = n >> 1;
   const below = rowsOf(lower, half, n);
   const first = await solveLower(la, columnsOf(rowsOf(lower, 0, half), 0, half), rowsOf(b, 0, half));
@@ -80,7 +80,7 @@ export async function solveLower(la: Linalg, lower: Matrix, b: Matrix): Promise<
 export async function solveUpper(la: Linalg, lower: Matrix, b: Matrix): Promise<Matrix> {
   checkSystem("solveUpper", lower, b);
   const n = lower.rows;
-  if (n <= LEAF) return substituteBackward(lower, b);
+  if (n <= LEAF) return isWide(b) ? matmul(la, inverseOf(lower), b, { transA: true }) : substituteBackward(lower, b);
   const half = n >> 1;
   const below = rowsOf(lower, half, n);
   const second = await solveUpper(la, columnsOf(below, half, n), rowsOf(b, half, n));
@@ -100,6 +100,16 @@ function checkSystem(name: string, lower: Matrix, b: Matrix): void {
     "runtime",
     `${name}: a square triangle and as many rows on the right are needed, got ${shapes}`,
   );
+}
+
+/** Whether there are so many right-hand sides that a small triangle's inverse and one product are faster than loops. */
+const isWide = ({ cols }: Matrix): boolean => cols >= 2 * LEAF;
+
+/** The inverse of a small lower triangle. */
+function inverseOf(lower: Matrix): Matrix {
+  const identity = matrix(lower.rows, lower.rows);
+  for (let i = 0; i < lower.rows; i++) identity.data[i * lower.rows + i] = 1;
+  return substituteForward(lower, identity);
 }
 
 function substituteForward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {

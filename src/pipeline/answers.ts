@@ -18,7 +18,7 @@ import { recogniseAnswers } from "../measure/recognise.ts";
 import { openSession } from "../runtime/session.ts";
 import type { Drop } from "../search/promise.ts";
 import { type Settings, sessionInUse } from "../settings/settings.ts";
-import { type Images, withFitted } from "./images.ts";
+import { batchFor, type Images, withFitted } from "./images.ts";
 import type { Prepared } from "./prepare.ts";
 
 /** Null where there are no images to run. */
@@ -105,7 +105,8 @@ export async function compareAnswers(
   const { control, score } = settings;
   const onSkip = (name: string, reason: string) => void skipped.set(name, reason);
   const early = score === null && enough !== undefined ? { enough } : {};
-  const reading = { ...sessionInUse(settings), indices, onSkip, answers: answers!, ...early, ...control };
+  const batch = batchFor(prepared);
+  const reading = { ...sessionInUse(settings), batch, indices, onSkip, answers: answers!, ...early, ...control };
   const evaluation = await evaluate([original, other], data!, inputs, reading);
   if (score === null) return { evaluation, score: null };
   const scored = [];
@@ -113,12 +114,9 @@ export async function compareAnswers(
   return { evaluation, score: scoreDrop(scored[0]!, scored[1]!) };
 }
 
-/** Images a batch that a score function gets, where the model leaves that free. */
-const SCORE_BATCH = 16;
-
 async function scoreModel(
   model: Model,
-  { prepared: { inputs }, images: { data }, settings }: Omit<Comparison, "answers">,
+  { prepared, images: { data }, settings }: Omit<Comparison, "answers">,
   indices: Int32Array,
 ): Promise<readonly number[] | number> {
   const { control, score } = settings;
@@ -126,11 +124,8 @@ async function scoreModel(
   const names = freeInputs(model.graph).map(({ name }) => name);
   async function* images() {
     const { signal } = control;
-    for await (const batch of batches(data!, inputs, {
-      indices,
-      batch: inputs.batch ?? SCORE_BATCH,
-      ...(signal && { signal }),
-    })) {
+    const reading = { indices, batch: batchFor(prepared), ...(signal && { signal }) };
+    for await (const batch of batches(data!, prepared.inputs, reading)) {
       yield scoreBatch(data!, { feeds: feedsFor(names, batch.feeds), indices: batch.indices });
     }
   }

@@ -153,11 +153,12 @@ function shares(all: Int32Array, promise: boolean, seed: number) {
   return { measured, choice, rest, heldOut: true };
 }
 
-/** Calibration batches: large enough to keep the runtime busy, small enough for the largest layer's activations. */
+/** Batches: large enough to keep the runtime busy, small enough for the largest layer's activations. */
 const BATCH = 16;
-const ACTIVATION_BYTES = 64 * 2 ** 20;
+const ACTIVATION_BYTES = 32 * 2 ** 20;
 
-function batchFor({ inputs, layers }: Prepared): number {
+/** Images that are run at a time where nothing is timed. */
+export function batchFor({ inputs, layers }: Prepared): number {
   const largest = layers.reduce((most, layer) => Math.max(most, activationBytes(layer)), 1);
   return inputs.batch ?? Math.max(1, Math.min(BATCH, Math.floor(ACTIVATION_BYTES / largest)));
 }

@@ -8,7 +8,7 @@
 import { type ActivationCache, advance, makerOf, run, startCache, type Visit } from "../analyze/activation-cache.ts";
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
-import { addMoments, addPairs, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
+import { addMoments, addPairs, complete, emptyPairMoments, type PairMoments } from "../analyze/moments.ts";
 import {
   type Importance,
   patchSize,
@@ -165,6 +165,7 @@ async function gather(
   };
   const last = lastStage(replaced);
   const far = await advance(current, replaced.model, last, [replaced.features], addFeatures, control);
+  for (const sums of [...train, ...validation]) complete(sums);
   return { train, validation, caches: { target: moved, current: far } };
 }
 
