@@ -13,7 +13,7 @@ import { chooseImages } from "../src/pipeline/images.ts";
 import { prepare } from "../src/pipeline/prepare.ts";
 import { search } from "../src/pipeline/search.ts";
 import { choosePlan, type Expected, present } from "../src/search/plan.ts";
-import { scoreLayers } from "../src/search/score.ts";
+import { scoreAll } from "../src/search/score.ts";
 import { type CompressOptions, settingsOf } from "../src/settings/settings.ts";
 import type { BenchResult } from "./result.ts";
 import { cifar10, PREPROCESS, sharedModel, unlabelled } from "./shared.ts";
@@ -73,9 +73,9 @@ async function predict(name: string, data: Dataset, shares: readonly number[]): 
   return withLinalg({}, async (la) => {
     const how = { methods: methodsNamed(undefined), metric: "kfac", session: {}, seed: 0 } as const;
     const { model, layers } = prepared;
-    const scored = await scoreLayers(la, model, layers, images.calibration, how, options);
+    const scores = await scoreAll(la, model, layers, images.calibration, how, options);
     const score = () => Promise.reject(new Error("without tuning no layer is taken apart anew"));
-    const work: Work = { la, prepared, images: { ...images, measured: null }, scored, score, answers, settings };
+    const work: Work = { la, prepared, images: { ...images, measured: null }, ...scores, score, answers, settings };
     const { pool, wholeMs } = await search(work);
     const plans = shares.flatMap((share) => choosePlan(pool, { ms: share * present(pool).ms }) ?? []);
     const found: Predicted[] = [];

@@ -26,9 +26,10 @@ import { describe } from "./report/describe.ts";
 import { plural } from "./report/format.ts";
 import type { CompressDetails } from "./report/html-details.ts";
 import type { CompressReport } from "./report/report.ts";
-import { type Plan, readPlan } from "./search/plan.ts";
-import { type ScoredLayer, scoreLayers } from "./search/score.ts";
+import { NOTHING, type Plan, readPlan } from "./search/plan.ts";
+import { type ScoredLayer, type Scores, scoreAll } from "./search/score.ts";
 import { type CompressOptions, type Settings, settingsOf } from "./settings/settings.ts";
+import { type ChannelGroup, groupName } from "./slim/groups.ts";
 
 export type { CompressOptions, Reopened } from "./settings/settings.ts";
 
@@ -57,10 +58,11 @@ export async function compress(source: Model | Uint8Array<ArrayBuffer>, options:
   const answers = recognised?.answers ?? null;
   const images = await telling(prepared, await chooseTuning(prepared, drawn, answers, settings), answers, settings);
   return withLinalg(settings.session, async (la) => {
-    const given = settings.plan === null ? undefined : await readPlan(la, settings.plan, prepared.layers);
+    const given =
+      settings.plan === null ? undefined : await readPlan(la, settings.plan, prepared.layers, prepared.groups);
     const base = { la, prepared, images, answers, settings: await keeping({ prepared, images, answers, settings }) };
-    const scored = await score(base, given);
-    const work: Work = { ...base, scored, score: rescorer(base) };
+    const scores = await score(base, given);
+    const work: Work = { ...base, ...scores, score: rescorer(base) };
     const searched =
       given === undefined ? await search(work).catch((error) => outOfTime(error, settings.missed)) : null;
     const outcome = searched?.outcome ?? (await applyPlan(work, given!));
@@ -80,11 +82,13 @@ function outOfTime(error: unknown, missed: readonly string[]): never {
   throw new LowrankError("unreachable", `${error.message}; ${left}`, error.where, { cause: error });
 }
 
-function score({ la, prepared, images, answers, settings }: Base, planned?: Plan): Promise<readonly ScoredLayer[]> {
-  const { methods, metric, confusable, session, seed, memo, store, control } = settings;
-  const how = { methods, metric, labels: confusable, planned, session, seed, memo, store };
+function score({ la, prepared, images, answers, settings }: Base, plan?: Plan): Promise<Scores> {
+  const { methods, slim, metric, confusable, session, seed, memo, store, control } = settings;
+  const named = (group: ChannelGroup) => plan === undefined || plan.slim.has(groupName(group));
+  const groups = slim || plan !== undefined ? prepared.groups.filter(named) : [];
+  const how = { methods, groups, metric, labels: confusable, planned: plan?.layers, session, seed, memo, store };
   const scoring = { ...how, ...(answers !== null && { answers }) };
-  return scoreLayers(la, prepared.model, prepared.layers, images.calibration, scoring, control);
+  return scoreAll(la, prepared.model, prepared.layers, images.calibration, scoring, control);
 }
 
 /** Takes a single layer apart again as it is in another network, of which nothing is kept. */
@@ -93,7 +97,8 @@ function rescorer(base: Base): Work["score"] {
   return async (model, layer, choice) => {
     const prepared = { ...base.prepared, model, layers: [layer] };
     const settings = { ...base.settings, control, memo: memoryMemo(), store: noStore };
-    return (await score({ ...base, prepared, settings }, new Map([[layer.name, choice]])))[0]!;
+    const plan = { ...NOTHING, layers: new Map([[layer.name, choice]]) };
+    return (await score({ ...base, prepared, settings }, plan)).scored[0]!;
   };
 }
 
@@ -106,7 +111,7 @@ interface Found {
 }
 
 function reportOf(
-  { prepared, images, scored, settings }: Work,
+  { prepared, images, scored, groups, settings }: Work,
   outcome: Outcome,
   searched: Searched | null,
   { source, recognised, layerTimes, spent }: Found,
@@ -123,6 +128,8 @@ function reportOf(
     folded: prepared.folded,
     plan,
     scored,
+    groups,
+    narrowed: built.narrowed,
     refits: built.refits,
     tuning: tuningOf(images, outcome, settings),
     search: searched,

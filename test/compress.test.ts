@@ -29,7 +29,7 @@ test("meets the budget, and everything it reports is true of the written file", 
   expect(report.bytes.after).toBe(encodeModel(model).byteLength);
   expect(report.bytes.before).toBe(encodeModel(source).byteLength);
   expect(counted.macs).toBeLessThanOrEqual(0.6 * report.macs.before);
-  expect(plan.size).toBeGreaterThan(0);
+  expect(plan.layers.size).toBeGreaterThan(0);
   expect(report.folded).toBe(2);
   expect(report.images).toEqual({ calibration: 48, choice: 0, measured: 16, skipped: 0 });
   const macs = report.layers.reduce((sum, layer) => sum + layer.macsAfter, 0);
@@ -38,7 +38,7 @@ test("meets the budget, and everything it reports is true of the written file", 
   expect(report.agreement).toBeGreaterThan(0.5);
   expect(report.latency.beforeMs).toBeGreaterThan(0);
   for (const { name, method, msBefore } of report.layers)
-    expect(msBefore !== null).toBe(plan.has(name) && method !== null);
+    expect(msBefore !== null).toBe(plan.layers.has(name) && method !== null);
   expect(Object.keys(report.seconds)).toEqual(["reading", ...phases]);
   const spent = Object.values(report.seconds).reduce((sum, seconds) => sum + seconds, 0);
   expect(report.secondsTotal).toBeCloseTo(spent, 6);
@@ -240,7 +240,7 @@ test.each(Object.entries(EVERY))(
 test("tucker2 at the ranks that variational Bayes gives", async () => {
   const plan = JSON.stringify({ layers: { conv2: { method: "tucker2", rank: "vbmf" } } });
   const made = await compress(smallClassifier(), { ...base, macs: undefined, plan } as CompressOptions);
-  const { rank } = made.plan.get("conv2")!;
+  const { rank } = made.plan.layers.get("conv2")!;
   expect(rank).toHaveLength(2);
   expect(rank.every((value) => Number.isInteger(value) && value >= 1)).toBe(true);
   const again = await compress(smallClassifier(), {

@@ -55,6 +55,8 @@ export interface Layer {
   readonly params: number;
   /** Why the layer must be left as it is; null where methods may be tried. */
   readonly refused: string | null;
+  /** Whether statistics of its inputs can be had, and its weight be changed: it may still be too small for a method. */
+  readonly readable: boolean;
 }
 
 /** Layers with fewer weights than this are not worth an extra node. */
@@ -173,16 +175,19 @@ function describe(found: Found): Layer {
   const params = elementCount(weight.dims) + (bias === null ? 0 : elementCount(bias.dims));
   const input = node.inputs[0] ?? "";
   const output = node.outputs[0] ?? "";
-  const reason = found.refusedEarly ?? refused ?? refusedByWeight(weight);
-  return { name, op, node, weight, bias, shape, input, output, geometry, positions, macs, params, refused: reason };
+  const unreadable = found.refusedEarly ?? refused ?? unfitWeight(weight);
+  const told = { refused: unreadable ?? refusedBySize(weight), readable: unreadable === null };
+  return { name, op, node, weight, bias, shape, input, output, geometry, positions, macs, params, ...told };
 }
 
-function refusedByWeight(weight: Tensor): string | null {
+function unfitWeight(weight: Tensor): string | null {
   if (weight.type !== "float32") return `its weight is ${weight.type}; only float32 is approximated`;
-  const count = elementCount(weight.dims);
-  if (count < TINY_WEIGHTS) return `tiny: ${count} weights`;
-  if (!allFinite(weight)) return "its weight holds NaN or infinity";
-  return null;
+  return allFinite(weight) ? null : "its weight holds NaN or infinity";
+}
+
+function refusedBySize({ dims }: Tensor): string | null {
+  const count = elementCount(dims);
+  return count < TINY_WEIGHTS ? `tiny: ${count} weights` : null;
 }
 
 /** Whether every number of a tensor of floats is finite: 0 times any other is not 0. */

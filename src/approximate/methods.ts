@@ -52,13 +52,17 @@ export function stageCosts(layer: Layer, stages: readonly StageShape[], biased =
 
 /**
  * The methods of these names, in the table's order; all of them where no names are given.
+ * @param others names of what is no method of one layer, which the message lists too
  * @throws LowrankError `bad-option` naming what is not a method
  */
-export function methodsNamed(names: readonly string[] | undefined): readonly Method[] {
+export function methodsNamed(names: readonly string[] | undefined, others: readonly string[] = []): readonly Method[] {
   if (names === undefined) return METHODS;
   const unknown = names.find((name) => !METHODS.some((method) => method.name === name));
   if (unknown !== undefined) {
-    throw new LowrankError("bad-option", `no method is called ${unknown}; there are ${METHOD_NAMES.join(", ")}`);
+    throw new LowrankError(
+      "bad-option",
+      `no method is called ${unknown}; there are ${[...METHOD_NAMES, ...others].join(", ")}`,
+    );
   }
   return METHODS.filter((method) => names.includes(method.name));
 }

@@ -69,7 +69,7 @@ export interface LayerwiseOptions extends Control {
 export interface Layerwise {
   /** The network before any layer was replaced. */
   readonly original: Model;
-  readonly plan: Plan;
+  readonly plan: Plan["layers"];
   /** Every layer of the plan, in graph order. */
   readonly scored: readonly ScoredLayer[];
   readonly calibration: Calibration;

@@ -41,6 +41,7 @@ export async function timeLayers(
 ): Promise<ReadonlyMap<string, LayerTime>> {
   const { inputShapes, seconds: most = SECONDS, ...timing } = options;
   const shapes = inferShapes(before, inputShapes);
+  const shapesAfter = inferShapes(after, inputShapes);
   const times = new Map<string, LayerTime>();
   const seconds = Math.min(most, SECONDS_IN_ALL / (2 * layers.length));
   for (const [done, layer] of layers.entries()) {
@@ -52,8 +53,14 @@ export async function timeLayers(
     const here = producers(after.graph).has(start) || after.graph.inputs.some(({ name }) => name === start);
     if (!value?.shape?.every((dim) => typeof dim === "number") || end === null || !here) continue;
     const rank = shapes.get(end)?.shape?.length;
+    // Channels may have gone before it.
+    const narrowed = shapesAfter.get(start)?.shape ?? value.shape;
     const pair = [before, after].map((model, index) => {
-      const cut = extract(model, [valueInfo(index === 0 ? layer.input : start, value.type, value.shape)], [end]);
+      const cut = extract(
+        model,
+        [valueInfo(index === 0 ? layer.input : start, value.type, index === 0 ? value.shape : narrowed)],
+        [end],
+      );
       return { name: `${layer.name}, ${index === 0 ? "before" : "after"}`, model: rank === 4 ? meansOf(cut) : cut };
     });
     const [original, replaced] = await compareLatency(pair, { ...timing, seconds });

@@ -22,12 +22,14 @@ import { finish } from "../rewrite/finish.ts";
 import { applyForm, usualForm } from "../rewrite/lower.ts";
 import { mergeAdds } from "../rewrite/merge-adds.ts";
 import { startCaches } from "../rewrite/refit.ts";
-import { type Choice, formatPlan, type Plan } from "../search/plan.ts";
+import { type Choice, formatPlan, NOTHING, type Plan } from "../search/plan.ts";
 import { letGo, type ScoredLayer } from "../search/score.ts";
 import { type Reopened, type Settings, sessionInUse } from "../settings/settings.ts";
+import { narrow, narrowedFactors, ownStage } from "../slim/apply.ts";
+import type { Readings, ScoredGroup } from "../slim/scored.ts";
 import { type Compared, compareAnswers } from "./answers.ts";
 import type { Images } from "./images.ts";
-import type { Prepared } from "./prepare.ts";
+import { layersIn, type Prepared } from "./prepare.ts";
 
 /** What a plan is applied on. */
 export interface Work {
@@ -35,6 +37,9 @@ export interface Work {
   readonly prepared: Prepared;
   readonly images: Images;
   readonly scored: readonly ScoredLayer[];
+  /** Groups of channels that may be narrowed, and what the layers that read them take for it. */
+  readonly groups: readonly ScoredGroup[];
+  readonly readings: Readings;
   /** Takes one layer apart anew, its weight having been tuned. */
   readonly score: (model: Model, layer: Layer, choice: Choice) => Promise<ScoredLayer>;
   /** What the outputs mean; null where there are no images. */
@@ -44,6 +49,8 @@ export interface Work {
 
 /** The network of a plan. */
 export interface Built extends Pick<LayerwiseResult, "model" | "refits" | "notes"> {
+  /** Layers as they are after channels were taken out, by name, before any was replaced; those with none gone on either side are missing. */
+  readonly narrowed: ReadonlyMap<string, Layer>;
   /** Null where no tuning was asked for. */
   readonly tuned: { readonly tunings: ReadonlyMap<string, TuningRecord>; readonly joint: TuningRecord | null } | null;
 }
@@ -68,7 +75,7 @@ export async function applyPlan(work: Work, plan: Plan): Promise<Outcome> {
   const outcome = await written(work, plan);
   const { maxDrop, speed } = work.settings.goals;
   // Without such a goal this is the only network.
-  if (maxDrop === undefined && speed === undefined) letGo(work.scored);
+  if (maxDrop === undefined && speed === undefined) letGo(work);
   return { ...outcome, measured: await measure(work, outcome.written.model) };
 }
 
@@ -90,13 +97,21 @@ async function written(work: Work, plan: Plan) {
 async function lower({ la, prepared, settings }: Work, canonical: Model, plan: Plan) {
   const { macs, params } = settings.goals;
   const timing = { ...timingOf(prepared, settings), zeros: macs === undefined && params === undefined };
-  const formed = new Map(plan);
+  const formed = new Map(plan.layers);
   let model = canonical;
   for (const layer of prepared.layers) {
-    const choice = plan.get(layer.name);
+    const choice = plan.layers.get(layer.name);
     if (choice === undefined || layer.op !== "Conv") continue;
     // Networks that are tried one after the other have most of their layers in common.
-    const key = JSON.stringify(["form", timing, layer.name, choice.method, choice.rank]);
+    const slim = [...plan.slim];
+    const key = JSON.stringify([
+      "form",
+      timing,
+      layer.name,
+      choice.method,
+      choice.rank,
+      ...(slim.length > 0 ? slim : []),
+    ]);
     const fastest = () =>
       settings.memo(key, async () => (await fastestForm(model, layer, timing, settings.control)).form);
     const form = choice.form ?? (settings.timed ? await fastest() : usualForm(model, layer));
@@ -104,13 +119,13 @@ async function lower({ la, prepared, settings }: Work, canonical: Model, plan: P
     model = applyForm(model, layer, form);
     formed.set(layer.name, { ...choice, form });
   }
-  return { model: await finish(la, mergeAdds(model), timing.inputShapes), plan: formed };
+  return { model: await finish(la, mergeAdds(model), timing.inputShapes), plan: { ...plan, layers: formed } };
 }
 
 /** The network that no layer is replaced in, with all that keeps its outputs the same; null where there is nothing of that to do. */
 export async function bareNetwork(work: Work): Promise<Model | null> {
   const { model, folded, normal } = work.prepared;
-  const { model: lowered } = await lower(work, model, new Map());
+  const { model: lowered } = await lower(work, model, NOTHING);
   return folded === 0 && lowered === model ? null : normal.restore(lowered);
 }
 
@@ -123,28 +138,43 @@ export async function timePlan(work: Work, plan: Plan): Promise<number> {
   return timed!.ratioToFirst.speedup;
 }
 
-/** Applies the plan in graph order, so that each refit sees what the layers before it have become. */
-export async function build({ la, prepared, images, scored, settings }: Work, plan: Plan): Promise<Built> {
+/**
+ * Applies the plan: channels are taken out of all groups at once; then in graph order, so that each refit sees what the layers before it
+ * have become, layers get their factors, and those that read fewer channels are solved again.
+ */
+export async function build(work: Work, plan: Plan): Promise<Built> {
+  const { la, prepared, images, scored, groups, readings, settings } = work;
   const { model, layers } = prepared;
   const { seed, session, control } = settings;
   const refits = new Map<string, Refit>();
-  const decompositions = new Map(scored.map(({ layer, decompositions }) => [layer.name, decompositions]));
-  const importance = new Map(scored.map((one) => [one.layer.name, one.importance ?? null]));
-  let current = model;
+  const byName = new Map(scored.map((one) => [one.layer.name, one]));
+  const widths = new Map(groups.flatMap((one) => (plan.slim.has(one.name) ? [[one, plan.slim.get(one.name)!]] : [])));
+  const narrowed = narrow(model, layers, widths, (other) => layersIn(other, prepared));
+  const reads = (layer: Layer) => (narrowed.sides.get(layer.name)?.inputs ?? null) !== null;
+  const changing = layers.filter((layer) => plan.layers.has(layer.name) || reads(layer));
+  let current = narrowed.model;
   let caches = images.calibration === null ? null : startCaches(images.calibration, session);
-  for (const layer of layers) {
-    const choice = plan.get(layer.name);
-    if (choice === undefined) continue;
+  for (const [done, layer] of changing.entries()) {
     checkInterrupted(control);
-    control.onProgress?.({ phase: "rewriting", done: refits.size, total: plan.size, note: layer.name });
-    const factors = await decompositions.get(layer.name)!.get(choice.method)!.cut(choice.rank);
-    const step = { current, reference: model, layer, factors, caches };
-    const done = await approximateLayer(la, step, { seed, control, importance: importance.get(layer.name) });
-    [current, caches] = [done.model, done.caches];
-    if (done.refit !== null) refits.set(layer.name, done.refit);
+    control.onProgress?.({ phase: "rewriting", done, total: changing.length, note: layer.name });
+    const choice = plan.layers.get(layer.name);
+    const { decompositions, importance } = byName.get(layer.name)!;
+    const whole =
+      choice === undefined ? { stages: [ownStage(layer)] } : await decompositions.get(choice.method)!.cut(choice.rank);
+    const sides = narrowed.sides.get(layer.name);
+    // What is not refitted is for timing alone: its numbers do not matter.
+    const patches = caches === null ? null : (readings.get(layer.name)?.patches ?? null);
+    const factors = sides === undefined ? whole : await narrowedFactors(la, whole, layer, sides, patches);
+    const own = narrowed.layers.get(layer.name)!;
+    const outputs = sides?.outputs == null ? null : { left: sides.outputs, of: layer.shape.F };
+    const step = { current, reference: model, layer: own, factors, outputs, caches };
+    const applied = await approximateLayer(la, step, { seed, control, importance });
+    [current, caches] = [applied.model, applied.caches];
+    if (applied.refit !== null) refits.set(layer.name, applied.refit);
   }
-  control.onProgress?.({ phase: "rewriting", done: plan.size, total: plan.size });
-  return { model: current, refits, tuned: null, notes: [] };
+  control.onProgress?.({ phase: "rewriting", done: changing.length, total: changing.length });
+  const fewer = new Map([...narrowed.sides.keys()].map((name) => [name, narrowed.layers.get(name)!]));
+  return { model: current, refits, narrowed: fewer, tuned: null, notes: [] };
 }
 
 /** The same, but what is above each layer is tuned before the next is approximated. */
@@ -153,7 +183,7 @@ async function buildTuned(work: Work, plan: Plan): Promise<Built> {
   const { seed, metric, metricAsked, session, control, work: folder } = settings;
   const { epochs, joint } = settings.tuning!;
   const [calibration, tuning] = [images.calibration!, images.tuning!];
-  const what = { original: prepared.model, plan, scored, calibration, tuning, score, answers: answers! };
+  const what = { original: prepared.model, plan: plan.layers, scored, calibration, tuning, score, answers: answers! };
   const loop = {
     epochs,
     joint,
@@ -163,7 +193,7 @@ async function buildTuned(work: Work, plan: Plan): Promise<Built> {
     ...(folder && { work: folder }),
   };
   const { tunings, joint: last, ...built } = await compressLayerwise(la, what, { ...loop, ...control });
-  return { ...built, tuned: { tunings, joint: last } };
+  return { ...built, narrowed: new Map(), tuned: { tunings, joint: last } };
 }
 
 function withMetadata(model: Model, { prepared, answers }: Work, plan: Plan): Model {
@@ -200,10 +230,10 @@ async function measure(work: Work, written: Model): Promise<Measured> {
 /** Each replaced layer before and after, for the report. */
 export function replacedTimes(
   { prepared, settings }: Work,
-  { plan, structure, written }: Outcome,
+  { plan, built, structure, written }: Outcome,
 ): Promise<ReadonlyMap<string, LayerTime>> {
   const { model, layers, normal } = prepared;
-  const replaced = layers.filter((layer) => plan.has(layer.name));
+  const replaced = layers.filter((layer) => plan.layers.has(layer.name) || built.narrowed.has(layer.name));
   const timing = timingOf(prepared, settings);
   return timeLayers(normal.restore(model), structure, written.model, replaced, timing, settings.control);
 }

@@ -35,7 +35,7 @@ export async function detailsOf(
       name,
       ms: searched?.pool.times?.layers.get(one.layer) ?? null,
       candidates: one.candidates.map((each) => candidateDetails(each, one, plan, searched, sensitivities)),
-      stages: plan.has(name) ? find(one.layer) : null,
+      stages: plan.layers.has(name) ? find(one.layer) : null,
     };
   });
   const { compared } = measured;
@@ -50,7 +50,7 @@ function candidateDetails(
   sensitivities: boolean,
 ): CandidateDetails {
   const { method, rank, ...costs } = candidate;
-  const choice = plan.get(layer.name);
+  const choice = plan.layers.get(layer.name);
   const sensitivity = sensitivities ? searched?.pool.sensitivityOf(candidate) : undefined;
   return {
     ...{ method, rank: plainRank(rank), ...costs },

@@ -10,9 +10,21 @@ type Given = Pick<Work, "prepared" | "images" | "answers" | "settings">;
 
 /** The goals are not among it, so that another goal finds again what was found; a plan is, since with one fewer layers are looked at. */
 async function fingerprintOf({ prepared, images, answers, settings }: Given): Promise<string> {
-  const { methods, metric, confusable, seed, use, session, preprocess, work, minutes, plan } = settings;
+  const { methods, slim, metric, confusable, seed, use, session, preprocess, work, minutes, plan } = settings;
   const names = methods.map(({ name }) => name);
-  const how = [names, metric, confusable, seed, use.threads, use.batch, session.provider, preprocess, minutes, plan];
+  const how = [
+    names,
+    slim,
+    metric,
+    confusable,
+    seed,
+    use.threads,
+    use.batch,
+    session.provider,
+    preprocess,
+    minutes,
+    plan,
+  ];
   const given = [...how, work?.version];
   const { data, fitted, choice } = images;
   const used = data === null ? [] : Array.from([...fitted, ...(choice ?? [])], (index) => data.name(index));

@@ -15,6 +15,7 @@ import { floats } from "../graph/tensor.ts";
 import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
 import { type NormalForm, normalForm } from "../rewrite/normal-form.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { type ChannelGroup, channelGroups } from "../slim/groups.ts";
 
 export interface Prepared {
   /** As it came: what is measured is measured against it. */
@@ -25,6 +26,8 @@ export interface Prepared {
   readonly folded: number;
   readonly inputs: ModelInputs;
   readonly layers: readonly Layer[];
+  /** Groups of the layers' channels. */
+  readonly groups: readonly ChannelGroup[];
   /** Of the original, for one sample. */
   readonly costs: Costs;
 }
@@ -46,11 +49,16 @@ export async function prepare(
   if (inputs.inputs.length === 0) throw new LowrankError("bad-model", "the model has no input");
   const [given, samples] = [runShapes(inputs), samplesOf(inputs)];
   const { model, folded } = foldBatchNorm(normal.model);
-  const layers = findLayers(model, inferShapes(model, given), samples);
+  const shapes = inferShapes(model, given);
+  const layers = findLayers(model, shapes, samples);
   refuseNotFinite(layers);
   const costs = countCosts(normal.model, inferShapes(normal.model, given), samples);
-  return { original, normal, model, folded, inputs, layers, costs };
+  return { original, normal, model, folded, inputs, layers, groups: channelGroups(model, given), costs };
 }
+
+/** The layers of a network that takes the same inputs. */
+export const layersIn = (model: Model, { inputs }: Pick<Prepared, "inputs">): readonly Layer[] =>
+  findLayers(model, inferShapes(model, runShapes(inputs)), samplesOf(inputs));
 
 /** A single NaN spreads to everything that is computed of it, and no method tells where it came from. */
 function refuseNotFinite(layers: readonly Layer[]): void {

@@ -1,6 +1,8 @@
 // The search for the plan that keeps the goals: sensitivities and times of candidates, and the promise put to whole networks.
 
+import type { Layer } from "../analyze/layers.ts";
 import { LowrankError } from "../errors.ts";
+import type { Model } from "../graph/model.ts";
 import { random, shuffle } from "../linalg/random.ts";
 import type { VersusFirst } from "../measure/accuracy.ts";
 import { compareLatency } from "../measure/latency.ts";
@@ -10,6 +12,8 @@ import { type Expected, formatPlan, type Pool, present } from "../search/plan.ts
 import { type Drop, type Found, findPlan, type Search } from "../search/promise.ts";
 import { measureSensitivities } from "../search/sensitivity.ts";
 import { promising, type Times, timeCandidates } from "../search/times.ts";
+import { measureWidths } from "../search/width-sensitivity.ts";
+import type { Width } from "../slim/scored.ts";
 import { cautiousDropOf, compareAnswers, dropOf, dropOfAnswers, measuredDrop } from "./answers.ts";
 import {
   applyPlan,
@@ -21,6 +25,7 @@ import {
   timingOf,
   type Work,
 } from "./apply-plan.ts";
+import { layersIn } from "./prepare.ts";
 
 export interface Searched extends Found {
   readonly pool: Pool;
@@ -48,8 +53,9 @@ export async function search(work: Work): Promise<Searched> {
 const REASONS = 12;
 
 /** @throws LowrankError `unreachable` where no layer has a candidate: there is nothing to search, and the layers say why */
-function refuseNothing({ scored }: Work): void {
+function refuseNothing({ scored, groups }: Work): void {
   if (scored.some(({ candidates }) => candidates.length > 0)) return;
+  if (groups.some(({ widths }) => widths.length > 0)) return;
   const reasons = scored.map(({ layer, refused }) => `${layer.name}: ${refused ?? "no rank saves enough"}`);
   const more = reasons.length > REASONS ? `; and ${reasons.length - REASONS} more` : "";
   const found = reasons.length === 0 ? "it has no convolution or matrix product" : reasons.slice(0, REASONS).join("; ");
@@ -115,7 +121,7 @@ function isClear(drop: Drop | null, limit: number): boolean {
 }
 
 async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null; startMs: number | null }> {
-  const { prepared, images, scored, answers, settings } = work;
+  const { la, prepared, images, scored, answers, settings } = work;
   const { model, costs } = prepared;
   const { session, control, goals, memo, timed } = settings;
   const wanted = new Set(scored.flatMap((one) => one.candidates.filter(promising(one))));
@@ -130,9 +136,21 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   const sensitivities = new Map(
     candidates.map((candidate) => [candidate, measured?.get(candidate) ?? candidate.error ** 2]),
   );
+  const narrowable = { ...work, model, layers: prepared.layers, find: (other: Model) => layersIn(other, prepared) };
+  const widths = calibration === null ? null : await measureWidths(la, narrowable, calibration, answers!, how, control);
+  const groups = work.groups.map((one) => ({
+    ...one,
+    widths: widths === null ? one.widths : one.widths.filter((width) => widths.has(width)),
+  }));
+  const sensitivityAt = (width: Width) => widths?.get(width) ?? width.error ** 2;
   const open = scored.map((one) => ({ ...one, candidates: one.candidates.filter(isWanted) }));
   const sensitivityOf = (candidate: Candidate) => sensitivities.get(candidate)!;
-  if (!timed) return { pool: { scored: open, costs, sensitivityOf, times: null }, wholeMs: null, startMs: null };
+  if (!timed)
+    return {
+      pool: { scored: open, groups, costs, sensitivityOf, sensitivityAt, times: null },
+      wholeMs: null,
+      startMs: null,
+    };
   const timing = timingOf(prepared, settings);
   const zeros = goals.macs === undefined && goals.params === undefined;
   // What the runtime does not do by itself may make it faster before any layer is replaced.
@@ -145,9 +163,13 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
       const latencies = await compareLatency(contenders, { ...timing, seconds: 1 });
       return latencies.map(({ medianMs }) => medianMs);
     });
+  const touched = new Set(
+    groups.flatMap(({ widths: some, reads, makes }) => (some.length === 0 ? [] : [...reads.keys(), ...makes.keys()])),
+  );
+  const also = ({ name }: Layer) => touched.has(name);
   const before = await whole("before");
-  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros }, control);
+  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros, also }, control);
   const after = await whole("after");
   const [wholeMs = 0, startMs = wholeMs] = before.map((ms, i) => Math.min(ms, after[i]!));
-  return { pool: { scored: open, costs, sensitivityOf, times }, wholeMs, startMs };
+  return { pool: { scored: open, groups, costs, sensitivityOf, sensitivityAt, times }, wholeMs, startMs };
 }

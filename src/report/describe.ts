@@ -13,6 +13,8 @@ import type { Refit } from "../rewrite/approximate-layer.ts";
 import { type Plan, plainRank } from "../search/plan.ts";
 import type { Drop, Found, Goals, Trial } from "../search/promise.ts";
 import type { ScoredLayer } from "../search/score.ts";
+import { ownShape } from "../slim/apply.ts";
+import type { ScoredGroup } from "../slim/scored.ts";
 import type {
   AccuracyReport,
   AnswersReport,
@@ -21,6 +23,7 @@ import type {
   LatencyReport,
   LayerReport,
   PromiseReport,
+  SlimReport,
   TrialReport,
 } from "./report.ts";
 
@@ -32,6 +35,9 @@ export interface Run {
   readonly folded: number;
   readonly plan: Plan;
   readonly scored: readonly ScoredLayer[];
+  readonly groups: readonly ScoredGroup[];
+  /** Layers with channels gone, as they are then, by name. */
+  readonly narrowed: ReadonlyMap<string, Layer>;
   readonly refits: ReadonlyMap<string, Refit>;
   /** Null where no fine-tuning was asked for. */
   readonly tuning: Tuned | null;
@@ -80,6 +86,7 @@ export function describe(run: Run): CompressReport {
     promise: run.search === null ? null : describePromise(run),
     images: run.images,
     layers: run.scored.map((scored) => describeLayer(scored, run)),
+    slim: run.groups.map((group) => describeGroup(group, run)),
     finetune: run.tuning === null ? null : describeTuning(run.tuning),
     folded: run.folded,
     notes: run.notes,
@@ -142,37 +149,68 @@ function describeTuning({ loss, epochs, train, validation, joint }: Tuned): Fine
 }
 
 function describeLayer({ layer, candidates, refused }: ScoredLayer, run: Run): LayerReport {
-  const choice = run.plan.get(layer.name);
+  const choice = run.plan.layers.get(layer.name);
+  const narrowed = run.narrowed.get(layer.name) ?? null;
+  const own = narrowed ?? layer;
+  const refit = run.refits.get(layer.name);
+  const time = choice === undefined && narrowed === null ? undefined : run.layerTimes.get(layer.name);
   const common = {
     name: layer.name,
     op: layer.op,
     shape: shapeOf(layer),
     macsBefore: layer.macs,
     paramsBefore: layer.params,
+    channelsAfter: narrowed === null ? null : { inputs: narrowed.shape.C, outputs: narrowed.shape.F },
+    msBefore: time?.before ?? null,
+    msAfter: time?.after ?? null,
+    errorRefit: refit?.after ?? null,
   };
   if (choice === undefined) {
-    const reason = refused ?? "left alone: the budget is better spent elsewhere";
-    const same = { macsAfter: layer.macs, paramsAfter: layer.params, msBefore: null, msAfter: null };
-    return { ...common, ...same, method: null, rank: null, reason, error: null, errorRefit: null, tuning: null };
+    const reason =
+      narrowed === null
+        ? (refused ?? "left alone: the budget is better spent elsewhere")
+        : `fewer channels${refit?.solved === true ? ", weights refitted" : ""}`;
+    const biased = layer.bias !== null || refit !== undefined;
+    const costs = stageCosts(own, [ownShape(own)], biased);
+    return {
+      ...common,
+      macsAfter: costs.macs,
+      paramsAfter: costs.params,
+      method: null,
+      rank: null,
+      reason,
+      error: null,
+      tuning: null,
+    };
   }
   const { method, rank } = choice;
   const biased = layer.bias !== null || run.images.calibration > 0;
-  const costs = stageCosts(layer, METHODS.find(({ name }) => name === method)!.stages(layer, rank), biased);
-  const time = run.layerTimes.get(layer.name);
+  const costs = stageCosts(own, METHODS.find(({ name }) => name === method)!.stages(own, rank), biased);
   const tuning = run.tuning?.tunings.get(layer.name) ?? null;
   const candidate = candidates.find((each) => each.method === method && `${each.rank}` === `${rank}`);
   return {
     ...common,
     method,
     rank: plainRank(rank),
-    reason: reasonOf(run.refits.get(layer.name), tuning),
+    reason: reasonOf(refit, tuning),
     macsAfter: costs.macs,
     paramsAfter: costs.params,
-    msBefore: time?.before ?? null,
-    msAfter: time?.after ?? null,
     error: candidate?.error ?? null,
-    errorRefit: run.refits.get(layer.name)?.after ?? null,
     tuning,
+  };
+}
+
+function describeGroup({ group, name, refused, widths }: ScoredGroup, { plan }: Run): SlimReport {
+  const after = plan.slim.get(name) ?? group.count;
+  const left = refused ?? "left alone: the budget is better spent elsewhere";
+  return {
+    group: name,
+    makers: group.makers,
+    readers: group.readers,
+    before: group.count,
+    after,
+    error: widths.find(({ keep }) => keep === after)?.error ?? null,
+    reason: after === group.count ? left : null,
   };
 }
 

@@ -17,7 +17,9 @@ import { foldBatchNorm } from "../rewrite/fold-batchnorm.ts";
 import { normalForm } from "../rewrite/normal-form.ts";
 import { candidateRanks } from "../search/candidates.ts";
 import { plainRank } from "../search/plan.ts";
-import { methodsFor, whyNoMethod } from "../search/score.ts";
+import { methodsFor, readersOf, whyNoMethod } from "../search/score.ts";
+import { type ChannelGroup, channelGroups, groupName } from "../slim/groups.ts";
+import { whyNotTried, widthsOf } from "../slim/scored.ts";
 
 export interface InspectionLayer {
   /** As in a plan. */
@@ -47,10 +49,26 @@ export interface MethodCost {
   readonly params: number;
 }
 
+/** Channels that can only go together: those that the same layers make and the same layers read. */
+export interface InspectionGroup {
+  /** As in a plan. */
+  readonly name: string;
+  /** Names of the layers that make the channels, and of those that read them. */
+  readonly makers: readonly string[];
+  readonly readers: readonly string[];
+  /** Channels that it has, and the fewest that would be left. */
+  readonly count: number;
+  readonly least: number;
+  /** Why all stay; null where some can go. */
+  readonly reason: string | null;
+}
+
 /** What `lowrank inspect --json` prints. */
 export interface Inspection {
   /** In graph order, as they are after BatchNormalization has been folded into them. */
   readonly layers: readonly InspectionLayer[];
+  /** Groups of channels, by the first layer that makes them. */
+  readonly groups: readonly InspectionGroup[];
   /** Of the whole network, MACs for one image. */
   readonly macs: number;
   readonly params: number;
@@ -91,12 +109,14 @@ export async function inspect(original: Model, options: InspectOptions = {}): Pr
   const { macs, params } = countCosts(model, inferShapes(model, given), samples);
   const { model: plain, folded } = foldBatchNorm(model);
   const shapes = inferShapes(plain, given);
-  const layers = findLayers(plain, shapes, samples).map((layer) => describeLayer(layer, macs));
+  const found = findLayers(plain, shapes, samples);
+  const layers = found.map((layer) => describeLayer(layer, macs));
   const listed = [...layers, ...otherLayers(plain, shapes, samples, macs)];
   const told = inputs.inputs.map(({ name, info }) => ({ name, shape: given[name] ?? info.shape }));
   const order = graphOrder(plain);
   return {
     layers: listed.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0)),
+    groups: channelGroups(plain, given).map((group) => describeGroup(group, found)),
     macs,
     params,
     bytes: options.bytes ?? encodedSize(original),
@@ -164,6 +184,13 @@ function describeLayer(layer: Layer, total: number): InspectionLayer {
   );
   const reason = methods.length > 0 ? null : (refused ?? whyNoMethod(layer, { methods: METHODS }));
   return { name, op, shape: [F, C, X, Y], macs, params, macsShare: shareOf(macs, total), methods, costs, reason };
+}
+
+function describeGroup(group: ChannelGroup, layers: readonly Layer[]): InspectionGroup {
+  const { makers, readers, count } = group;
+  const reason = whyNotTried(group, readersOf(layers, [group]));
+  const least = reason === null ? widthsOf(count).at(-1)! : count;
+  return { name: groupName(group), makers, readers, count, least, reason };
 }
 
 /** Products whose weight is computed or comes from outside. */

@@ -22,6 +22,8 @@ export interface LayerReport {
   readonly macsAfter: number;
   readonly paramsBefore: number;
   readonly paramsAfter: number;
+  /** Input and output channels that are left; null where all are. */
+  readonly channelsAfter: { readonly inputs: number; readonly outputs: number } | null;
   /** Milliseconds of the layer alone for one batch; null where it was not replaced. */
   readonly msBefore: number | null;
   readonly msAfter: number | null;
@@ -30,6 +32,21 @@ export interface LayerReport {
   readonly errorRefit: number | null;
   /** Tuning of what is above the layer; null where none was asked for or the layer was left alone. */
   readonly tuning: TuningRecord | null;
+}
+
+/** A group of channels: those that the same layers make and the same layers read. */
+export interface SlimReport {
+  /** As in a plan. */
+  readonly group: string;
+  readonly makers: readonly string[];
+  readonly readers: readonly string[];
+  /** How many channels it had, and has. */
+  readonly before: number;
+  readonly after: number;
+  /** What the layers that read it were expected to lose, relative; null where all channels stay. */
+  readonly error: number | null;
+  /** Why all channels stay; null where some went. */
+  readonly reason: string | null;
 }
 
 export interface FinetuningReport {
@@ -146,6 +163,8 @@ export interface CompressReport {
     readonly skipped: number;
   };
   readonly layers: readonly LayerReport[];
+  /** Groups of channels; none where they were not looked at. */
+  readonly slim: readonly SlimReport[];
   /** Null where no fine-tuning was asked for. */
   readonly finetune: FinetuningReport | null;
   /** BatchNormalizations that were folded into the layer before. */

@@ -20,7 +20,7 @@ import {
   timeSpent,
   wrap,
 } from "./format.ts";
-import type { Inspection, InspectionLayer, MethodCost } from "./inspect.ts";
+import type { Inspection, InspectionGroup, InspectionLayer, MethodCost } from "./inspect.ts";
 import type {
   AnswersReport,
   BeforeAfter,
@@ -144,15 +144,20 @@ function layerTable(layers: readonly LayerReport[], ink: Ink): string {
 }
 
 function layerRow(layer: LayerReport, tuned: boolean, ink: Ink): Cell[] {
-  const { method, rank, macsBefore, macsAfter, msBefore, msAfter } = layer;
-  const start = [shortName(layer.name), layer.op, shapeText(layer.shape)];
+  const { method, rank, channelsAfter, macsBefore, macsAfter, msBefore, msAfter } = layer;
+  const [, , ...kernel] = layer.shape;
+  const narrowed =
+    channelsAfter === null ? "" : ` -> ${shapeText([channelsAfter.outputs, channelsAfter.inputs, ...kernel])}`;
+  const start = [shortName(layer.name), layer.op, `${shapeText(layer.shape)}${narrowed}`];
   const own = tuned ? 5 : 4;
-  if (method === null) return [...start, count(macsBefore), { content: paragraph(layer.reason, ink), colSpan: own }];
+  if (method === null && channelsAfter === null)
+    return [...start, count(macsBefore), { content: paragraph(layer.reason, ink), colSpan: own }];
   const macs = `${count(macsBefore)} -> ${count(macsAfter)}`;
   const timed = msBefore !== null && msAfter !== null;
   const times = timed ? `${digits(msBefore)} -> ${digits(msAfter)}` : "not timed";
   const speed = timed && msAfter > 0 ? `${digits(msBefore / msAfter)}x` : "";
-  const row = [...start, macs, method, [rank].flat().join("/"), times, speed];
+  const methods = [channelsAfter === null ? [] : "slim", method ?? []].flat().join(" + ");
+  const row = [...start, macs, methods, [rank ?? []].flat().join("/"), times, speed];
   return layer.tuning === null ? row : [...row, lossText(layer.tuning)];
 }
 
@@ -177,7 +182,7 @@ function notes(texts: readonly string[], ink: Ink): string {
  * @param costs whether to list what each method would cost
  */
 export function inspectText(
-  { layers, macs, params, bytes: size, inputs, notes: texts }: Inspection,
+  { layers, groups, macs, params, bytes: size, inputs, notes: texts }: Inspection,
   ink: Ink = plainInk,
   costs = false,
 ): string {
@@ -195,6 +200,10 @@ export function inspectText(
     layers.length === 0
       ? ""
       : `${open.length} of ${plural(layers.length, "layer")} can be approximated, ${percent(share)} of the MACs.`,
+    groups.length === 0 ? "" : groupsTable(groups, ink),
+    groups.length === 0
+      ? ""
+      : `${groups.filter(({ reason }) => reason === null).length} of ${plural(groups.length, "group")} of channels can be narrowed.`,
     notes(texts, ink),
   ];
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
@@ -213,6 +222,22 @@ function inspectTable(layers: readonly InspectionLayer[], ink: Ink): string {
   const rows = layers.map(({ name, op, shape, macs, macsShare, params, methods, reason }) => [
     ...[shortName(name), op, shapeText(shape), count(macs), percent(macsShare), count(params)],
     methods.length > 0 ? methods.join(", ") : paragraph(reason ?? "", ink),
+  ]);
+  return table(columns, rows, ink);
+}
+
+function groupsTable(groups: readonly InspectionGroup[], ink: Ink): string {
+  const columns: readonly Column[] = [
+    { title: "channels of" },
+    { title: "read by" },
+    { title: "channels", align: "right" },
+    { title: "fewest left" },
+  ];
+  const few = (names: readonly string[]) =>
+    names.length <= 2 ? names.map((name) => shortName(name)).join(", ") : `${shortName(names[0]!)} and ${names.length - 1} more`;
+  const rows = groups.map(({ makers, readers, count: channels, least, reason }) => [
+    ...[few(makers), few(readers), `${channels}`],
+    reason === null ? `${least}` : paragraph(reason, ink),
   ]);
   return table(columns, rows, ink);
 }

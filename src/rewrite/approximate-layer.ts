@@ -4,7 +4,7 @@ import { biasVector, type Layer } from "../analyze/layers.ts";
 import type { Factors } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { type ActivationCaches, type RefitOptions, refit } from "./refit.ts";
+import { type ActivationCaches, type RefitOptions, refit, type ToRefit } from "./refit.ts";
 import { replaceLayer } from "./replace-layer.ts";
 
 /** What came of the refit. */
@@ -31,18 +31,24 @@ export interface Step {
   readonly reference: Model;
   readonly layer: Layer;
   readonly factors: Factors;
+  /** Which of how many outputs of that layer in `reference` are left; absent: all. */
+  readonly outputs?: ToRefit["outputs"];
   /** Through `reference` and `current`; null: no refit. */
   readonly caches: ActivationCaches | null;
 }
 
 export async function approximateLayer(
   la: Linalg,
-  { current, reference, layer, factors, caches }: Step,
+  { current, reference, layer, factors, outputs, caches }: Step,
   options: RefitOptions,
 ): Promise<Approximated> {
   const biased = layer.bias !== null || caches !== null;
   const replaced = replaceLayer(current, layer, factors, biased ? biasVector(layer) : null);
   if (caches === null) return { model: replaced.model, refit: null, caches };
-  const { after, lambda, ...done } = await refit(la, { original: reference, layer, replaced, caches }, options);
+  const { after, lambda, ...done } = await refit(
+    la,
+    { original: reference, layer, replaced, outputs: outputs ?? null, caches },
+    options,
+  );
   return { model: done.model, refit: { after, solved: lambda !== null }, caches: done.caches };
 }

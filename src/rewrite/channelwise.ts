@@ -8,7 +8,7 @@ import { integers } from "../graph/tensor.ts";
 type Constants = ReadonlyMap<string, Tensor>;
 
 /** Of the elements of their first input; further inputs are numbers. */
-const ELEMENTWISE: ReadonlySet<string> = new Set([
+export const ELEMENTWISE: ReadonlySet<string> = new Set([
   "Abs",
   "Celu",
   "Clip",
@@ -32,7 +32,7 @@ const ELEMENTWISE: ReadonlySet<string> = new Set([
   "ThresholdedRelu",
 ]);
 
-const POOLS: ReadonlySet<string> = new Set([
+export const POOLS: ReadonlySet<string> = new Set([
   "MaxPool",
   "AveragePool",
   "LpPool",

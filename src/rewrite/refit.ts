@@ -61,6 +61,8 @@ export interface ToRefit {
   readonly original: Model;
   readonly layer: Layer;
   readonly replaced: Replaced;
+  /** Which of how many outputs of this layer in the original are left; absent: all. */
+  readonly outputs?: { readonly left: Int32Array; readonly of: number } | null;
   /** Through `original` and through `replaced.model`, neither past this layer. */
   readonly caches: ActivationCaches;
 }
@@ -124,10 +126,11 @@ function startingPoint({ model, group, weight, bias, reader }: Replaced, layer: 
  */
 async function gather(
   la: Linalg,
-  { original, layer, replaced, caches: { target, current } }: ToRefit,
+  { original, layer, replaced, outputs: fewer = null, caches: { target, current } }: ToRefit,
   { seed, control, importance = null }: RefitOptions,
 ): Promise<{ train: readonly PairMoments[]; validation: readonly PairMoments[]; caches: ActivationCaches }> {
   const { F } = layer.shape;
+  const of = fewer?.of ?? F;
   const { group } = replaced;
   const size = patchSize(replaced.reader);
   const empty = () => Array.from({ length: group }, () => emptyPairMoments(size / group, F / group));
@@ -141,8 +144,8 @@ async function gather(
   let ordinal = 0;
   const readTargets: Visit = (found, indices) => {
     for (const validating of [false, true]) {
-      const rows = readOutputs(found[layer.output]!, layer.op, F, chosen(indices, ordinal, validating));
-      outputs.push(toStage(rows, replaced.order));
+      const rows = readOutputs(found[layer.output]!, layer.op, of, chosen(indices, ordinal, validating));
+      outputs.push(toStage(fewer === null ? rows : columnsAt(rows, fewer.left), replaced.order));
     }
     ordinal += indices.length;
   };
@@ -176,6 +179,12 @@ function lastStage({ model, weight }: Replaced): Node {
 /** The columns that belong to one of the groups. */
 const share = (rows: Rows, g: number, groups: number): Rows =>
   columnsOf(rows, (g * rows.cols) / groups, ((g + 1) * rows.cols) / groups);
+
+function columnsAt(rows: Rows, columns: Int32Array): Rows {
+  const data = new Float32Array(rows.rows * columns.length);
+  for (let r = 0, at = 0; r < rows.rows; r++) for (const c of columns) data[at++] = rows.data[r * rows.cols + c]!;
+  return { rows: rows.rows, cols: columns.length, data };
+}
 
 /** Rows of the layer's outputs in the order of the last stage's. */
 function toStage(rows: Rows, order: Int32Array | null): Rows {

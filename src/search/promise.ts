@@ -6,7 +6,7 @@
 import { isPast, MARKS } from "../deadline.ts";
 import { LowrankError } from "../errors.ts";
 import type { Control } from "../progress.ts";
-import { type Budgets, choosePlan, type Expected, lowest, type Pool, present } from "./plan.ts";
+import { type Budgets, choosePlan, type Expected, isNothing, lowest, NOTHING, type Pool, present } from "./plan.ts";
 
 /** What must hold of the result; each for itself or together. */
 export interface Goals {
@@ -220,7 +220,7 @@ function bestOf(trials: readonly Trial[]): string {
 /** Nothing was found: the network as it is keeps the promise where nothing else is asked for. */
 function nothingWithin(search: Search, maxDrop: number, trials: readonly Trial[]): Expected {
   const { macs, params } = search.goals;
-  if (macs === undefined && params === undefined) return { plan: new Map(), sensitivity: 0, ...present(search.pool) };
+  if (macs === undefined && params === undefined) return { plan: NOTHING, sensitivity: 0, ...present(search.pool) };
   if (trials.length === 0) {
     throw new LowrankError("unreachable", "no network could be tried within the time: give more `minutes`");
   }
@@ -245,7 +245,8 @@ export function curveOf(search: Search): readonly Expected[] {
     const limit = from * (to / from) ** (step / STEPS);
     const within = Math.min(budgets[cost as "macs"] ?? Number.POSITIVE_INFINITY, limit * (1 + 1e-12));
     const next = choosePlan(pool, { ...budgets, [cost]: within });
-    if (next !== null && next.plan.size > 0 && next.sensitivity > (curve.at(-1)?.sensitivity ?? -1)) curve.push(next);
+    if (next !== null && !isNothing(next.plan) && next.sensitivity > (curve.at(-1)?.sensitivity ?? -1))
+      curve.push(next);
   }
   return curve;
 }

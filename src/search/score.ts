@@ -5,7 +5,7 @@
 import type { Calibration } from "../analyze/calibration.ts";
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import type { Importance } from "../analyze/patches.ts";
-import { patchesServe } from "../analyze/statistics.ts";
+import { LARGE_SIDE, patchesServe } from "../analyze/statistics.ts";
 import type { Answers } from "../answers/head.ts";
 import type { Decomposition, Method, MethodName, Rank } from "../approximate/method.ts";
 import { decompose } from "../approximate/output-side.ts";
@@ -17,6 +17,8 @@ import type { Metric, MetricName } from "../metric/metric.ts";
 import { METRICS } from "../metric/metrics.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import type { ChannelGroup } from "../slim/groups.ts";
+import { type Reading, type Readings, type ScoredGroup, scoreGroup } from "../slim/scored.ts";
 import { type Affordable, affordableOf, type Standing, standingOf } from "./affordable.ts";
 import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
 import { type Affords, paceOf, shareOf } from "./pace.ts";
@@ -49,6 +51,8 @@ export interface ScoreOptions {
   readonly answers?: Answers;
   /** Labels an image for mahalanobis. */
   readonly labels?: number | undefined;
+  /** Groups of channels that may be narrowed; none by default. */
+  readonly groups?: readonly ChannelGroup[];
   /** Where a plan is given, the only ranks that will be cut. */
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
   /** Keep candidates and statistics of this network under these options; by default in memory only. */
@@ -56,9 +60,10 @@ export interface ScoreOptions {
   readonly store?: ByteStore;
 }
 
-/** Frees the decompositions, which take as much memory as the network itself. To be called when no more networks will be made of them. */
-export function letGo(scored: readonly ScoredLayer[]): void {
+/** Frees what networks are made of, which takes as much memory as the network itself. To be called when no more will be made. */
+export function letGo({ scored, readings }: Pick<Scores, "scored" | "readings">): void {
   for (const { decompositions } of scored) decompositions.clear();
+  readings.clear();
 }
 
 interface Scoring extends ScoreOptions {
@@ -66,15 +71,25 @@ interface Scoring extends ScoreOptions {
   readonly affordable?: Affordable;
 }
 
-/** @param calibration null for the plain metric, which needs no images */
-export async function scoreLayers(
+/** Layers and groups, with what the layers that read the groups take to be narrowed. */
+export interface Scores {
+  readonly scored: readonly ScoredLayer[];
+  readonly groups: readonly ScoredGroup[];
+  readonly readings: Readings;
+}
+
+/**
+ * Scores layers, and groups of their channels.
+ * @param calibration null for the plain metric, which needs no images
+ */
+export async function scoreAll(
   la: Linalg,
   model: Model,
   layers: readonly Layer[],
   calibration: Calibration | null,
   given: ScoreOptions,
   control: Control,
-): Promise<readonly ScoredLayer[]> {
+): Promise<Scores> {
   const options: Scoring = { ...given, affordable: affordableOf(layers, given.methods, shareOf(control.deadline)) };
   const { memo = memoryMemo(), store = noStore } = given;
   const scored = new Map<string, ScoredLayer>();
@@ -85,16 +100,14 @@ export async function scoreLayers(
     else scored.set(layer.name, untaken(layer, refused));
   }
   let done = 0;
-  const patches = (layer: Layer) => wantsPatches(layer, options);
-  const source = await statisticsOf(
-    la,
-    model,
-    open,
-    calibration,
-    { ...options, wantsPatches: patches, store },
-    control,
-  );
-  const pace = paceOf(open, control.deadline);
+  const reading = readersOf(layers, given.groups ?? []);
+  const readings = new Map<string, Reading>();
+  const taken = new Set(open);
+  const patches = (layer: Layer) => reading.has(layer.name) || (taken.has(layer) && wantsPatches(layer, options));
+  const looked = layers.filter((layer) => taken.has(layer) || reading.has(layer.name));
+  const wanted = { ...options, wantsPatches: patches, store };
+  const source = await statisticsOf(la, model, looked, calibration, wanted, control);
+  const pace = paceOf(looked, control.deadline);
   const standing = standingOf(given.planned === undefined ? given.methods : []);
   for (const group of groups(pace.inOrder, patches)) {
     if (pace.isOver()) break;
@@ -102,17 +115,56 @@ export async function scoreLayers(
     for (const [i, layer] of group.entries()) {
       checkInterrupted(control);
       if (pace.isOver()) break;
+      const affords = pace.startLayer(layer);
+      const metric = once(() => metricOf(la, layer, statistics[i]!, options));
+      if (reading.has(layer.name)) readings.set(layer.name, readingOf(layer, await metric(), statistics[i]!));
+      if (!taken.has(layer)) continue;
       control.onProgress?.({ phase: "factoring", done, total: open.length, note: layer.name });
-      const found = { now: statistics[i]!, again: () => source.again(layer, group) };
-      const own = await scoreLayer(la, layer, found, options, memo, pace.startLayer(layer), standing);
+      const found = { now: statistics[i]!, metric, again: () => source.again(layer, group) };
+      const own = await scoreLayer(la, layer, found, options, memo, affords, standing);
       standing.add(layer, own.candidates);
       scored.set(layer.name, own);
       done++;
     }
   }
-  for (const layer of pace.left(scored)) scored.set(layer.name, untaken(layer, NO_TIME));
+  for (const layer of pace.left(scored)) if (taken.has(layer)) scored.set(layer.name, untaken(layer, NO_TIME));
   control.onProgress?.({ phase: "factoring", done, total: open.length });
-  return layers.map((layer) => scored.get(layer.name)!);
+  const narrowable: ScoredGroup[] = [];
+  for (const group of given.groups ?? []) {
+    checkInterrupted(control);
+    narrowable.push(await scoreGroup(la, group, layers, readings));
+  }
+  return { scored: layers.map((layer) => scored.get(layer.name)!), groups: narrowable, readings };
+}
+
+/** The layers alone. */
+export async function scoreLayers(...given: Parameters<typeof scoreAll>): Promise<readonly ScoredLayer[]> {
+  return (await scoreAll(...given)).scored;
+}
+
+/** Bytes that what is kept of readers may take. */
+const READING_BYTES = 512 * 2 ** 20;
+
+/** By name the layers that read groups which may be narrowed, as far as there is room for what is to be kept of them. */
+export function readersOf(layers: readonly Layer[], groups: readonly ChannelGroup[]): ReadonlyMap<string, Layer> {
+  const wanted = new Set(groups.filter(({ refused }) => refused === null).flatMap(({ readers }) => readers));
+  const found = new Map<string, Layer>();
+  let bytes = 0;
+  for (const layer of layers) {
+    const { C, X, Y } = layer.shape;
+    const width = C * X * Y;
+    if (!wanted.has(layer.name) || !layer.readable || width > LARGE_SIDE) continue;
+    bytes += 4 * width * width;
+    if (bytes <= READING_BYTES) found.set(layer.name, layer);
+  }
+  return found;
+}
+
+/** Half of kfac's squared distance, times the layer's positions, is a divergence, alike for all layers; under others each counts by itself. */
+function readingOf(layer: Layer, { name, patches, outputs }: Metric, { own }: Statistics): Reading {
+  const narrow = patches === null ? null : { ...patches, data: Float32Array.from(patches.data) };
+  const scale = name === "kfac" ? layer.positions : null;
+  return { layer, patches: narrow, outputs, mean: own?.inputMean ?? null, scale };
 }
 
 const NO_TIME = "no time was left to take it apart";
@@ -157,13 +209,14 @@ async function ranksToTry(la: Linalg, layer: Layer, method: Method): Promise<rea
 /** Statistics of a layer: as they are at hand, and how to have them once more when they are not. */
 interface FoundStatistics {
   readonly now: Statistics;
+  readonly metric: () => Promise<Metric>;
   readonly again: () => Promise<Statistics>;
 }
 
 async function scoreLayer(
   la: Linalg,
   layer: Layer,
-  { now, again }: FoundStatistics,
+  { now, metric: metricNow, again }: FoundStatistics,
   options: Scoring,
   memo: Memo,
   affords: Affords,
@@ -174,7 +227,7 @@ async function scoreLayer(
   // Where there is little time the number of gradients hangs on the clock, and with it the metric.
   const key = JSON.stringify(["factoring", layer.name, gradients?.count ?? null]);
   const candidates = await memo(key, async () => {
-    const metric = await metricOf(la, layer, now, options);
+    const metric = await metricNow();
     const found: Candidate[] = [];
     for (const method of affords.inOrder(methodsFor(layer, options))) {
       if (!standing.isOpen(layer, method) || !affords.one(method, found.length > 0)) continue;

@@ -6,17 +6,18 @@
 
 import { type ActivationCache, type Activations, advance, run, startCache } from "../analyze/activation-cache.ts";
 import { type Calibration, firstImages } from "../analyze/calibration.ts";
-import { biasVector, type Layer, weightMatrix } from "../analyze/layers.ts";
+import { biasVector } from "../analyze/layers.ts";
 import { type Answers, type Sample, samplesOf } from "../answers/head.ts";
 import { divergence, valueNames } from "../answers/kinds.ts";
 import { applyToPatch } from "../approximate/apply.ts";
-import type { Factors, MethodName, Stage } from "../approximate/method.ts";
+import type { Factors, MethodName } from "../approximate/method.ts";
 import { isPast, MARKS } from "../deadline.ts";
-import type { Model } from "../graph/model.ts";
+import type { Model, Node } from "../graph/model.ts";
 import { digest, type Memo, memoryMemo } from "../memo.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { ownStage } from "../slim/apply.ts";
 import type { Candidate } from "./candidates.ts";
 import { affordableMacs, guessSensitivities } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
@@ -71,7 +72,8 @@ export async function measureSensitivities(
   const { groups, most, images } = affordableRuns(open, wanted, inTime);
   const keepable = await affordableImages(model, calibration, answers, session, control);
   const count = Math.min(images, keepable);
-  const reach = walk(model, open, startCache(firstImages(calibration, count), session), answers, control);
+  const nodes = open.map(({ layer }) => layer.node);
+  const reach = walk(model, nodes, startCache(firstImages(calibration, count), session), answers, control);
   let measured = 0;
   for (const [done, one] of open.entries()) {
     if (isPast(control.deadline, MARKS.sensitivities)) break;
@@ -105,16 +107,16 @@ async function keyOf(
 }
 
 /**
- * Runs images up to one layer after the other, and the original's answers to them, once they are asked for. No layer on the way is
+ * Runs images up to one node after the other, and the original's answers to them, once they are asked for. No node on the way is
  * passed over: the runtime may round otherwise where it runs a longer piece at once.
  */
-function walk(model: Model, open: readonly ScoredLayer[], start: ActivationCache, answers: Answers, control: Control) {
+export function walk(model: Model, nodes: readonly Node[], start: ActivationCache, answers: Answers, control: Control) {
   let reference: Reference | null = null;
   let [cache, passed] = [start, 0];
   return async (index: number) => {
     reference ??= await referenceOf(start, model, answers, control);
     for (; passed <= index; passed++) {
-      cache = await advance(cache, model, open[passed]!.layer.node, [], () => {}, control);
+      cache = await advance(cache, model, nodes[passed]!, [], () => {}, control);
     }
     return { reference, cache };
   };
@@ -211,12 +213,6 @@ export function correctedBias({ layer, mean }: ScoredLayer, factors: Factors): F
   return biasVector(layer).map((value, f) => value + whole[f]! - kept[f]!);
 }
 
-/** The layer's own weight as a stage. */
-function ownStage(layer: Layer): Stage {
-  const { F, C, X, Y } = layer.shape;
-  return { dims: [F, C, X, Y], group: 1, carries: "both", weight: weightMatrix(layer) };
-}
-
 /** The values that divergences are made of, by the image's index in the data set. */
 export type Reference = ReadonlyMap<number, Sample>;
 
@@ -263,12 +259,12 @@ async function runAnswers(
 }
 
 /** Candidates whose errors are spread evenly over those of all, on a logarithmic scale, the least and the largest among them. */
-function anchors(candidates: readonly Candidate[], most: number): readonly Candidate[] {
+export function anchors<T extends { readonly error: number }>(candidates: readonly T[], most: number): readonly T[] {
   if (candidates.length <= most) return candidates;
   const sorted = candidates.toSorted((a, b) => a.error - b.error);
-  const level = ({ error }: Candidate) => Math.log(Math.max(error, LEAST_ERROR));
+  const level = ({ error }: T) => Math.log(Math.max(error, LEAST_ERROR));
   const [low, high] = [level(sorted[0]!), level(sorted.at(-1)!)];
-  const chosen = new Set<Candidate>();
+  const chosen = new Set<T>();
   for (let i = 0; i < most; i++) {
     const aim = low + ((high - low) * i) / (most - 1);
     chosen.add(sorted.reduce((a, b) => (Math.abs(level(b) - aim) < Math.abs(level(a) - aim) ? b : a)));

@@ -30,6 +30,8 @@ export interface TimesOptions extends Pick<LatencyOptions, "threads" | "provider
   readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
   /** Keeps what was measured. */
   readonly memo: Memo;
+  /** Layers that are timed though none of their candidates is: their channels may go. */
+  readonly also?: (layer: Layer) => boolean;
   /** Whether forms may put zeros into weights, which counts as parameters and MACs. */
   readonly zeros?: boolean;
 }
@@ -49,10 +51,11 @@ export async function timeCandidates(
   options: TimesOptions,
   control: Control,
 ): Promise<Times> {
-  const { inputShapes, memo, zeros, ...timing } = options;
+  const { inputShapes, memo, zeros, also = () => false, ...timing } = options;
   const layers = new Map<Layer, number>();
   const candidates = new Map<Candidate, number>();
-  const groups = [...ofOneShape(model, scored, wanted, inputShapes)];
+  const isTimed = (one: ScoredLayer) => one.candidates.some(wanted) || also(one.layer);
+  const groups = [...ofOneShape(model, scored.filter(isTimed), inputShapes)];
   const affordable = affordableOf(groups.length, control.deadline);
   const count = groups.reduce((sum, [, [one]]) => sum + one!.candidates.filter(wanted).length, 0);
   const seconds = count > MANY ? SECONDS / 2 : SECONDS;
@@ -131,18 +134,17 @@ function affordableOf(groups: number, deadline: Deadline | undefined) {
   };
 }
 
-/** Layers with candidates to time, by all that the time of a layer depends on. */
+/** Layers to time, by all that the time of a layer depends on. */
 function ofOneShape(
   model: Model,
   scored: readonly ScoredLayer[],
-  wanted: (candidate: Candidate) => boolean,
   inputShapes: TimesOptions["inputShapes"],
 ): ReadonlyMap<string, readonly ScoredLayer[]> {
   const shapes = inferShapes(model, inputShapes);
   const groups = new Map<string, ScoredLayer[]>();
   for (const one of scored) {
     const input = shapes.get(one.layer.input)?.shape;
-    if (!input?.every((dim) => typeof dim === "number") || !one.candidates.some(wanted)) continue;
+    if (!input?.every((dim) => typeof dim === "number")) continue;
     const { op, shape, geometry, bias } = one.layer;
     const key = JSON.stringify([op, shape, geometry, bias !== null, input]);
     const group = groups.get(key);
@@ -193,7 +195,7 @@ async function compareInTurn(
 ): Promise<Record<string, number>> {
   const speedups = new Map<string, number>();
   let base = Number.POSITIVE_INFINITY;
-  for (let at = 0; at < others.length; at += AT_ONCE) {
+  for (let at = 0; at === 0 || at < others.length; at += AT_ONCE) {
     const part = [first!, ...others.slice(at, at + AT_ONCE)];
     const { signal } = control;
     const found = await compareLatency(part, { ...timing, seconds, race: true, ...(signal && { signal }) });

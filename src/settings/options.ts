@@ -4,6 +4,7 @@
 import { KIND_NAMES } from "../answers/head.ts";
 import { METHOD_NAMES } from "../approximate/methods.ts";
 import { METRIC_NAMES } from "../metric/metric.ts";
+import { SLIM } from "../slim/scored.ts";
 import {
   NAMES,
   oneOf,
@@ -67,7 +68,11 @@ export const OPTIONS = {
     "the outputs that count (default: all that hold numbers)",
     "Names between commas. (`--output` is the file that is written)",
   ),
-  methods: spec("--methods <a,b>", NAMES, `methods that may be used (default: all: ${METHOD_NAMES.join(", ")})`),
+  methods: spec(
+    "--methods <a,b>",
+    NAMES,
+    `methods that may be used (default: all: ${[...METHOD_NAMES, SLIM].join(", ")})`,
+  ),
   metric: spec("--metric <name>", oneOf(METRIC_NAMES), "what close means (default: kfac with images, else frobenius)"),
   confusable: spec(
     "--confusable <h>",

@@ -16,6 +16,7 @@ import type { MetricName } from "../metric/metric.ts";
 import { type Control, controlOf } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import type { Goals } from "../search/promise.ts";
+import { SLIM } from "../slim/scored.ts";
 import { OPTIONS, type OptionName, type PlainOptions } from "./options.ts";
 
 /** A written model, read again: this is what gets measured. */
@@ -72,6 +73,8 @@ export interface Settings {
   readonly images: number | null;
   readonly seed: number;
   readonly methods: readonly Method[];
+  /** Whether channels may be taken out. */
+  readonly slim: boolean;
   readonly metric: MetricName;
   /** Whether the metric was asked for, so that it is told where another had to serve. */
   readonly metricAsked: boolean;
@@ -139,7 +142,15 @@ export function settingsOf(options: CompressOptions): Settings {
     preprocess: options.preprocess ?? {},
     images: options.images ?? null,
     seed: options.seed ?? DEFAULTS.seed,
-    methods: options.methods === undefined ? METHODS : methodsNamed(options.methods),
+    methods:
+      options.methods === undefined
+        ? METHODS
+        : methodsNamed(
+            options.methods.filter((name) => name !== SLIM),
+            [SLIM],
+          ),
+    // What is tuned layer by layer keeps its channels.
+    slim: finetune === undefined && (options.methods?.includes(SLIM) ?? true),
     metric: data === undefined ? DEFAULTS.without : (metric ?? DEFAULTS.withImages),
     metricAsked: metric !== undefined,
     confusable: options.confusable ?? DEFAULTS.confusable,

@@ -14,7 +14,7 @@ const EVIL = '<script>alert("1")</script>';
 const layer = (name: string, own: Partial<LayerReport> = {}): LayerReport => ({
   ...{ name, op: "Conv", shape: [64, 32, 3, 3], method: null, rank: null, reason: "groups of 32 channels" },
   ...{ macsBefore: 1e6, macsAfter: 1e6, paramsBefore: 18_496, paramsAfter: 18_496 },
-  ...{ msBefore: null, msAfter: null, error: null, errorRefit: null, tuning: null },
+  ...{ channelsAfter: null, msBefore: null, msAfter: null, error: null, errorRefit: null, tuning: null },
   ...own,
 });
 
@@ -46,7 +46,7 @@ const trial = (drop: number, speedup: number, own: Partial<TrialReport> = {}): T
 });
 
 const report: CompressReport = {
-  ...{ input: `in/${EVIL}.onnx`, output: "out/small.onnx", seed: 7, folded: 2, finetune: null },
+  ...{ input: `in/${EVIL}.onnx`, output: "out/small.onnx", seed: 7, folded: 2, finetune: null, slim: [] },
   macs: { before: 3e6, after: 1e6 },
   params: { before: 50_000, after: 20_000 },
   bytes: { before: 200_000, after: 80_000 },
@@ -152,7 +152,7 @@ const details: CompressDetails = {
   },
 };
 
-const plan: Plan = new Map([["first", { method: "spatial", rank: [16] }]]);
+const plan: Plan = { layers: new Map([["first", { method: "spatial", rank: [16] }]]), slim: new Map() };
 
 const options = { command: "lowrank compress 'a <b>.onnx' -o small.onnx", version: "1.2.3", machine: "a machine" };
 
@@ -296,7 +296,7 @@ test("a search gives what its page shows: sensitivities, times, networks tried, 
   const { layers, changed } = result.details;
   expect(layers.map(({ name }) => name)).toEqual(["conv1", "conv2", "fc1", "fc2"]);
   for (const { name, ms, candidates } of layers) {
-    const choice = result.plan.get(name);
+    const choice = result.plan.layers.get(name);
     expect(candidates.filter(({ chosen }) => chosen).map(({ method }) => method)).toEqual(
       choice ? [choice.method] : [],
     );

@@ -20,6 +20,7 @@ const conv: LayerReport = {
   error: 0.12,
   errorRefit: 0.1,
   tuning: null,
+  channelsAfter: null,
 };
 
 const kept: LayerReport = {
@@ -75,6 +76,7 @@ const report: CompressReport = {
   images: { choice: 0, calibration: 192, measured: 64, skipped: 0 },
   layers: [conv, kept],
   finetune: null,
+  slim: [],
   folded: 0,
   notes: ["3 images could not be read, the first: a.png (cut short)"],
   seed: 0,
@@ -145,6 +147,7 @@ test("a layer's name cannot steer the terminal", () => {
 
 test("inspect: layers with their methods, or the reason for none", () => {
   const found: Inspection = {
+    groups: [{ name: "conv1", makers: ["conv1"], readers: ["conv2"], count: 32, least: 8, reason: null }],
     layers: [
       {
         ...{ name: "conv1", op: "Conv", shape: [64, 3, 7, 7], macs: 9_633_792, params: 9472, macsShare: 0.9 },

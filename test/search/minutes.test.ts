@@ -205,6 +205,8 @@ function search(over: Partial<Search>): Search {
     scored: [{ layer, candidates, decompositions: new Map(), mean: null, refused: null }],
     costs: { macs: 100, params: 50 },
     sensitivityOf: ({ rank }: Candidate) => 10 - rank[0]!,
+    groups: [],
+    sensitivityAt: () => 0,
     times: null,
   };
   const checkDrop: Search["checkDrop"] = async ({ sensitivity }) => ({
@@ -244,7 +246,7 @@ test("the search takes the best it has when its time is up, and always proves it
 test("without time for one network nothing is promised", async () => {
   const { time, deadline } = clock(100);
   time.at = 100 * MARKS.search;
-  expect((await findPlan(search({}), { deadline })).expected.plan.size).toBe(0);
+  expect((await findPlan(search({}), { deadline })).expected.plan.layers.size).toBe(0);
   await expect(findPlan(search({ goals: { maxDrop: 8.5, macs: 0.5 } }), { deadline })).rejects.toMatchObject({
     code: "unreachable",
     message: expect.stringContaining("`minutes`"),

@@ -8,7 +8,7 @@ import { normalTensor } from "./nets.ts";
 
 type Output = readonly [name: string, type: ElementType, shape: readonly Dim[]];
 
-class Net {
+export class Net {
   readonly nodes: Node[] = [];
   readonly tensors: Tensor[] = [];
   private count = 0;
