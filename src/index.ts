@@ -123,6 +123,7 @@ export type {
 } from "./report/html-details.ts";
 export {
   type Inspection,
+  type InspectionGroup,
   type InspectionInput,
   type InspectionLayer,
   type InspectOptions,
@@ -139,6 +140,7 @@ export type {
   LatencyReport,
   LayerReport,
   PromiseReport,
+  SlimReport,
   TrialReport,
 } from "./report/report.ts";
 export type { NdArray, NumericArray } from "./runtime/ndarray.ts";

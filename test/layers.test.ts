@@ -22,6 +22,7 @@ const ORDER = [
   "metric",
   "approximate",
   "rewrite",
+  "slim",
   "measure",
   "search",
   "finetune",

@@ -32,7 +32,7 @@ async function layerHtml(report: LayerReport, details: LayerDetails, most: numbe
     stagesHtml(details),
     chart === null ? "" : chartHtml(chart, details),
   ].filter((part) => part !== "");
-  const kind = report.method === null ? "left" : "replaced";
+  const kind = report.method === null && report.channelsAfter === null ? "left" : "replaced";
   if (inside.length === 0) return `<div class="layer ${kind}"><div class="line">${line}</div></div>`;
   return `<details class="layer ${kind}">\n<summary class="line">${line}</summary>\n${inside.join("\n")}\n</details>`;
 }
@@ -41,15 +41,23 @@ async function layerHtml(report: LayerReport, details: LayerDetails, most: numbe
 const EXPORTED = /(?<=.)\/(Conv|Gemm|MatMul)$/;
 
 function lineHtml(report: LayerReport, details: LayerDetails, most: number): string {
-  const { name, shape, method, rank, macsBefore, macsAfter } = report;
+  const { name, shape, macsBefore, macsAfter } = report;
   const cells = [
     `<b title="${quoted(printable(name))}">${escaped(shortName(name.replace(EXPORTED, ""), 24))}</b>`,
     shape.join("×"),
     `${barHtml(macsBefore, macsAfter, most)}${macsText(macsBefore, macsAfter)}`,
     timesText(report, details),
-    method === null ? `<i>${escaped(printable(whyLeft(report, details)))}</i>` : `${escaped(method)} ${rankText(rank)}`,
+    whatBecame(report, details),
   ];
   return cells.map((cell) => `<span>${cell}</span>`).join("");
+}
+
+function whatBecame(report: LayerReport, details: LayerDetails): string {
+  const { method, rank, channelsAfter } = report;
+  const slim = channelsAfter === null ? [] : [`slim ${channelsAfter.outputs}×${channelsAfter.inputs}`];
+  const factors = method === null ? [] : [`${escaped(method)} ${rankText(rank)}`];
+  const parts = [...slim, ...factors];
+  return parts.length > 0 ? parts.join(", ") : `<i>${escaped(printable(whyLeft(report, details)))}</i>`;
 }
 
 function barHtml(before: number, after: number, most: number): string {

@@ -8,6 +8,7 @@ export const REPORT_STYLES = `.facts { grid-template-columns: repeat(auto-fit, m
 .layers { margin: 1.25rem 0; font-size: 0.8438rem; }
 .line { display: grid; grid-template-columns: 11.75rem 7rem minmax(9rem, 1.2fr) 11rem minmax(11rem, 1.5fr); gap: 0 0.9rem;
   align-items: center; padding: 0.4rem 0.5rem 0.4rem 1.4rem; max-width: none; color: var(--text); line-height: 1.35; }
+.channels .line { grid-template-columns: 15rem 15rem minmax(11rem, 1fr); }
 .line > span { min-width: 0; overflow-wrap: anywhere; }
 .line.head { color: var(--quiet); font-weight: 600; font-size: 0.8125rem; border-bottom: 1px solid var(--line); }
 .layer { margin: 0; border-bottom: 1px solid var(--line); }
@@ -43,7 +44,7 @@ pre.command { white-space: pre-wrap; overflow-wrap: anywhere; }
 details > pre { max-height: 30rem; overflow: auto; }
 #notes ul { padding-left: 1.2rem; max-width: 52rem; }
 @media (max-width: 52rem) {
-  .line { grid-template-columns: 1fr 1fr; gap: 0.2rem 0.9rem; }
+  .line, .channels .line { grid-template-columns: 1fr 1fr; gap: 0.2rem 0.9rem; }
   .line.head { display: none; }
 }
 @media (prefers-color-scheme: dark) {

@@ -4,6 +4,7 @@
 import { formatPlan, type Plan } from "../search/plan.ts";
 import { plural, printable, timeSpent } from "./format.ts";
 import { changedHtml, changedText } from "./html-changed.ts";
+import { channelsHtml } from "./html-channels.ts";
 import type { CompressDetails } from "./html-details.ts";
 import { factsOf, goalsText, storyOf } from "./html-head.ts";
 import { layersHtml } from "./html-layers.ts";
@@ -35,6 +36,7 @@ export async function reportHtml(compressed: Reportable, options: ReportOptions 
   const sections: PageSection[] = [
     ...(await triedSection(report)),
     await layersSection(compressed),
+    ...channelsSection(report),
     ...(await answersSection(compressed.details)),
     repeatSection(compressed, options),
     ...notesSection(report),
@@ -72,6 +74,15 @@ async function layersSection({ report, details }: Reportable): Promise<PageSecti
   ];
   const body = await layersHtml(report.layers, details.layers);
   return { id: "layers", title: "Layers", paragraphs, parts: [html(body)] };
+}
+
+function channelsSection({ slim }: CompressReport): readonly PageSection[] {
+  if (slim.length === 0) return [];
+  const narrowed = slim.filter(({ reason }) => reason === null).length;
+  const paragraphs = [
+    `${narrowed} of ${plural(slim.length, "group")} of channels are narrower than they were: what their layers make less of, the layers that read it make up for.`,
+  ];
+  return [{ id: "channels", title: "Channels", paragraphs, parts: [html(channelsHtml(slim))] }];
 }
 
 async function answersSection({ changed }: CompressDetails): Promise<readonly PageSection[]> {

@@ -234,7 +234,9 @@ function groupsTable(groups: readonly InspectionGroup[], ink: Ink): string {
     { title: "fewest left" },
   ];
   const few = (names: readonly string[]) =>
-    names.length <= 2 ? names.map((name) => shortName(name)).join(", ") : `${shortName(names[0]!)} and ${names.length - 1} more`;
+    names.length <= 2
+      ? names.map((name) => shortName(name)).join(", ")
+      : `${shortName(names[0]!)} and ${names.length - 1} more`;
   const rows = groups.map(({ makers, readers, count: channels, least, reason }) => [
     ...[few(makers), few(readers), `${channels}`],
     reason === null ? `${least}` : paragraph(reason, ink),

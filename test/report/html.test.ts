@@ -338,3 +338,18 @@ test("what stands for a layer is the written network's: its MACs are those of th
   expect(result.details.changed).toBeNull();
   expect(await reportHtml(result)).not.toContain('id="answers"');
 });
+
+test("groups of channels: how wide they were and are, and why some are as they were", async () => {
+  const group = { makers: ["conv1", "conv2", "conv3"], readers: ["conv4"], before: 64, error: null };
+  const slim = [
+    { ...group, group: "conv1 + conv2 + conv3", after: 40, error: 0.1, reason: null },
+    { ...group, group: EVIL, makers: [EVIL], readers: [], after: 64, reason: "it reaches the output <y>" },
+  ];
+  const page = await reportHtml({ plan, report: { ...report, slim }, details }, options);
+  expect(page).toContain("1 of 2 groups of channels are narrower than they were");
+  expect(page).toContain("conv1 and 2 others");
+  expect(page).toContain("64 → 40");
+  expect(page).toContain("it reaches the output &lt;y&gt;");
+  expect(page).not.toContain(EVIL);
+  expect(html).not.toContain("of channels are narrower");
+});

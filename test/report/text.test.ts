@@ -184,6 +184,11 @@ conv1  tucker2      2/8  963 K                      10.0x  1.04 K
 
     1 of 2 layers can be approximated, 90.0% of the MACs.
 
+    channels of  read by  channels  fewest left
+    conv1        conv2          32  8
+
+    1 of 1 group of channels can be narrowed.
+
     Notes
     - counted for 1x3x224x224
     "
