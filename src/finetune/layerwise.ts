@@ -7,6 +7,7 @@ import type { Calibration } from "../analyze/calibration.ts";
 import { findLayers, type Layer } from "../analyze/layers.ts";
 import { classScores } from "../answers/class-scores.ts";
 import type { Answers } from "../answers/head.ts";
+import { METHODS } from "../approximate/methods.ts";
 import { sample, split } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { LowrankError } from "../errors.ts";
@@ -67,10 +68,12 @@ export interface LayerwiseOptions extends Control {
 
 /** What is applied. */
 export interface Layerwise {
-  /** The network before any layer was replaced. */
+  /** The network that answers are compared with. */
   readonly original: Model;
+  /** The network before any layer was replaced: the original, or what is left of it once channels have gone. */
+  readonly base: Model;
   readonly plan: Plan["layers"];
-  /** Every layer of the plan, in graph order. */
+  /** Every layer of the plan, in graph order, as it is in `base`. */
   readonly scored: readonly ScoredLayer[];
   readonly calibration: Calibration;
   readonly tuning: Tuning;
@@ -161,12 +164,12 @@ export async function compressLayerwise(
   what: Layerwise,
   options: LayerwiseOptions,
 ): Promise<LayerwiseResult> {
-  const { original, plan, tuning } = what;
-  const { notes } = weightsToTrain(original, tuning);
+  const { base, plan, tuning } = what;
+  const { notes } = weightsToTrain(base, tuning);
   const settings = [...plan, options.epochs, options.joint, ...options.settings];
-  const fingerprint = await fingerprintOf(original, tuning, settings);
+  const fingerprint = await fingerprintOf(base, tuning, settings);
   const layers = what.scored.filter(({ layer }) => plan.has(layer.name));
-  let state = (await resume(fingerprint, options)) ?? { model: original, reference: original, done: new Map() };
+  let state = (await resume(fingerprint, options)) ?? { model: base, reference: base, done: new Map() };
   for (const [index, { layer }] of layers.entries()) {
     if (state.done.has(layer.name)) continue;
     checkInterrupted(options);
@@ -201,10 +204,13 @@ async function oneLayer(
   label: string,
   options: LayerwiseOptions,
 ): Promise<State> {
-  const { original } = what;
+  const { original, base } = what;
   const tuning = fewerKept(what.tuning, options.seed);
   const attempts: Attempt[] = [];
-  for (const target of new Set([original, reference])) {
+  const { method, rank } = what.plan.get(layer.name)!;
+  // With fewer channels a layer may be too small to be taken apart at that rank anew.
+  const anew = METHODS.find(({ name }) => name === method)!.invalid(layer, rank) === null;
+  for (const target of new Set(anew ? [base, reference] : [base])) {
     const replaced = await approximate(la, what, layer, model, target, options);
     attempts.push({ ...replaced, target, ...(await assess(original, replaced.model, tuning, what.answers, options)) });
   }
@@ -234,12 +240,12 @@ interface Attempt {
 }
 
 /**
- * Puts factors in a layer's place: of its weight as it has been tuned, or, with the original as target, of its first weight, and
+ * Puts factors in a layer's place: of its weight as it has been tuned, or, with the base as target, of its first weight, and
  * then what is above goes back to its first weights too.
  */
 async function approximate(
   la: Linalg,
-  { original, plan, scored, score, calibration, tuning }: Layerwise,
+  { base, plan, scored, score, calibration, tuning }: Layerwise,
   layer: Layer,
   model: Model,
   target: Model,
@@ -247,15 +253,17 @@ async function approximate(
 ): Promise<Pick<Attempt, "model" | "refit">> {
   const { method, rank } = plan.get(layer.name)!;
   const now = layerIn(model, layer, tuning);
-  const own = target === original ? { ...layer, node: now.node } : now;
+  const own = target === base ? { ...layer, node: now.node } : now;
   const { decompositions } =
-    target === original ? scored.find((each) => each.layer === layer)! : await score(model, own, plan.get(layer.name)!);
+    target === base
+      ? scored.find((each) => each.layer === layer)!
+      : await score(model, { ...own, refused: null }, plan.get(layer.name)!);
   const factors = await decompositions.get(method)!.cut(rank);
   const caches = startCaches(calibration, options.session);
   const step = { current: model, reference: target, layer: own, factors, caches };
   const replaced = await approximateLayer(la, step, { seed: options.seed, control: options });
-  const back = target === original ? weightsAbove(replaced.model, layer.output, tuning) : [];
-  return { model: withOriginals(replaced.model, back, original), refit: replaced.refit! };
+  const back = target === base ? weightsAbove(replaced.model, layer.output, tuning) : [];
+  return { model: withOriginals(replaced.model, back, base), refit: replaced.refit! };
 }
 
 function withOriginals(model: Model, names: readonly string[], original: Model): Model {

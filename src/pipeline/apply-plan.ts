@@ -5,6 +5,7 @@ import { feedShapes, imageInput } from "../analyze/input.ts";
 import type { Layer } from "../analyze/layers.ts";
 import type { Answers } from "../answers/head.ts";
 import { answersMetadata } from "../answers/metadata.ts";
+import type { Rank } from "../approximate/method.ts";
 import { preprocessMetadata } from "../data/preprocess.ts";
 import { compressLayerwise, type LayerwiseResult, type TuningRecord } from "../finetune/layerwise.ts";
 import type { Model } from "../graph/model.ts";
@@ -25,7 +26,7 @@ import { startCaches } from "../rewrite/refit.ts";
 import { type Choice, formatPlan, NOTHING, type Plan } from "../search/plan.ts";
 import { letGo, type ScoredLayer } from "../search/score.ts";
 import { type Reopened, type Settings, sessionInUse } from "../settings/settings.ts";
-import { narrow, narrowedFactors, ownStage } from "../slim/apply.ts";
+import { type Narrowed, narrow, narrowedFactors, ownStage } from "../slim/apply.ts";
 import type { Readings, ScoredGroup } from "../slim/scored.ts";
 import { type Compared, compareAnswers } from "./answers.ts";
 import type { Images } from "./images.ts";
@@ -138,18 +139,23 @@ export async function timePlan(work: Work, plan: Plan): Promise<number> {
   return timed!.ratioToFirst.speedup;
 }
 
+/** The network with the plan's channels taken out. */
+function narrowedBy({ prepared, groups }: Work, { slim }: Plan): Narrowed {
+  const widths = new Map(groups.flatMap((one) => (slim.has(one.name) ? [[one, slim.get(one.name)!]] : [])));
+  return narrow(prepared.model, prepared.layers, widths, (other) => layersIn(other, prepared));
+}
+
 /**
  * Applies the plan: channels are taken out of all groups at once; then in graph order, so that each refit sees what the layers before it
  * have become, layers get their factors, and those that read fewer channels are solved again.
  */
 export async function build(work: Work, plan: Plan): Promise<Built> {
-  const { la, prepared, images, scored, groups, readings, settings } = work;
+  const { la, prepared, images, scored, readings, settings } = work;
   const { model, layers } = prepared;
   const { seed, session, control } = settings;
   const refits = new Map<string, Refit>();
   const byName = new Map(scored.map((one) => [one.layer.name, one]));
-  const widths = new Map(groups.flatMap((one) => (plan.slim.has(one.name) ? [[one, plan.slim.get(one.name)!]] : [])));
-  const narrowed = narrow(model, layers, widths, (other) => layersIn(other, prepared));
+  const narrowed = narrowedBy(work, plan);
   const reads = (layer: Layer) => (narrowed.sides.get(layer.name)?.inputs ?? null) !== null;
   const changing = layers.filter((layer) => plan.layers.has(layer.name) || reads(layer));
   let current = narrowed.model;
@@ -177,13 +183,17 @@ export async function build(work: Work, plan: Plan): Promise<Built> {
   return { model: current, refits, narrowed: fewer, tuned: null, notes: [] };
 }
 
-/** The same, but what is above each layer is tuned before the next is approximated. */
+/** The same, but once channels have been taken out, what is above each layer is tuned before the next is approximated. */
 async function buildTuned(work: Work, plan: Plan): Promise<Built> {
-  const { la, prepared, images, scored, score, answers, settings } = work;
+  const { la, prepared, images, score, answers, settings } = work;
   const { seed, metric, metricAsked, session, control, work: folder } = settings;
   const { epochs, joint } = settings.tuning!;
   const [calibration, tuning] = [images.calibration!, images.tuning!];
-  const what = { original: prepared.model, plan: plan.layers, scored, calibration, tuning, score, answers: answers! };
+  const narrowed = plan.slim.size === 0 ? null : await build(work, { ...plan, layers: new Map() });
+  const base = narrowed?.model ?? prepared.model;
+  const scored = narrowed === null ? work.scored : await scoredIn(work, base, plan);
+  const networks = { original: prepared.model, base };
+  const what = { ...networks, plan: plan.layers, scored, calibration, tuning, score, answers: answers! };
   const loop = {
     epochs,
     joint,
@@ -193,7 +203,28 @@ async function buildTuned(work: Work, plan: Plan): Promise<Built> {
     ...(folder && { work: folder }),
   };
   const { tunings, joint: last, ...built } = await compressLayerwise(la, what, { ...loop, ...control });
-  return { ...built, narrowed: new Map(), tuned: { tunings, joint: last } };
+  const refits = new Map([...(narrowed?.refits ?? []), ...built.refits]);
+  return { ...built, refits, narrowed: narrowed?.narrowed ?? new Map(), tuned: { tunings, joint: last } };
+}
+
+/** The plan's layers as they are in a network with fewer channels, with the same factors, narrowed. */
+async function scoredIn(work: Work, model: Model, plan: Plan): Promise<readonly ScoredLayer[]> {
+  const { la, prepared, readings } = work;
+  const { sides } = narrowedBy(work, plan);
+  const found = new Map(layersIn(model, prepared).map((layer) => [layer.output, layer]));
+  return work.scored.map((one): ScoredLayer => {
+    const { layer, decompositions } = one;
+    const side = sides.get(layer.name);
+    const patches = readings.get(layer.name)?.patches ?? null;
+    const narrowed = [...decompositions].map(([method, decomposition]) => {
+      const cut = async (rank: Rank) => {
+        const whole = await decomposition.cut(rank);
+        return side === undefined ? whole : narrowedFactors(la, whole, layer, side, patches);
+      };
+      return [method, { ...decomposition, cut }] as const;
+    });
+    return { ...one, layer: { ...found.get(layer.output)!, name: layer.name }, decompositions: new Map(narrowed) };
+  });
 }
 
 function withMetadata(model: Model, { prepared, answers }: Work, plan: Plan): Model {

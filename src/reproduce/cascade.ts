@@ -135,7 +135,16 @@ export function measureTunedStage(
       const link = links.find((each) => each.layer === layer.name)!;
       return scoredAs(layer, link, await takenApart(bench, layer, link, within));
     };
-    const what = { original: model, plan, scored, calibration, tuning, score, answers: classScores(model) };
+    const what = {
+      original: model,
+      base: model,
+      plan,
+      scored,
+      calibration,
+      tuning,
+      score,
+      answers: classScores(model),
+    };
     const options = { epochs: effort.epochs * links.length, joint: 0, session, seed, settings: [], ...control };
     const { model: tuned, tunings } = await compressLayerwise(la, what, options);
     const epochs = [...tunings.values()].reduce((sum, record) => sum + record.epochs, 0);

@@ -74,7 +74,14 @@ export function measureTuned(
     const decompositions = new Map<MethodName, Decomposition>([[method, await apart()]]);
     const scored: ScoredLayer = { layer, candidates: [], decompositions, mean: null, refused: null };
     const what = {
-      ...{ original: model, plan: new Map([[layer.name, { method, rank }]]), scored: [scored], calibration, tuning },
+      ...{
+        original: model,
+        base: model,
+        plan: new Map([[layer.name, { method, rank }]]),
+        scored: [scored],
+        calibration,
+        tuning,
+      },
       score: async () => scored,
       answers: classScores(model),
     };

@@ -149,8 +149,7 @@ export function settingsOf(options: CompressOptions): Settings {
             options.methods.filter((name) => name !== SLIM),
             [SLIM],
           ),
-    // What is tuned layer by layer keeps its channels.
-    slim: finetune === undefined && (options.methods?.includes(SLIM) ?? true),
+    slim: options.methods?.includes(SLIM) ?? true,
     metric: data === undefined ? DEFAULTS.without : (metric ?? DEFAULTS.withImages),
     metricAsked: metric !== undefined,
     confusable: options.confusable ?? DEFAULTS.confusable,

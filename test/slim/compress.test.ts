@@ -11,6 +11,7 @@ import { floatTensor } from "../../src/graph/tensor.ts";
 import { inspect } from "../../src/report/inspect.ts";
 import { compressText } from "../../src/report/text.ts";
 import { formatPlan } from "../../src/search/plan.ts";
+import { FAMILIES } from "../support/families.ts";
 import { normal } from "../support/nets.ts";
 import { pictures } from "../support/pictures.ts";
 
@@ -118,6 +119,27 @@ describe("channels that say nothing new", () => {
     const { report } = await compress(redundant(), { macs: 0.7, methods: ["slim"], threads: 1, seconds: 0.05 });
     expect(report.macs.after).toBeLessThanOrEqual(0.7 * report.macs.before);
   });
+});
+
+test("a network with fewer channels is tuned, with factors beside them and without", async () => {
+  const source = FAMILIES.MobileNetV2!();
+  const { groups, layers } = await inspect(source);
+  const wide = groups.filter(({ count }) => count === 64);
+  const slim = wide.map(({ name }) => ({ group: name, keep: 16 }));
+  const { name: factored } = layers.find(({ shape }) => `${shape}` === "64,16,1,1")!;
+  for (const chosen of [{}, { [factored]: { method: "channel", rank: 4 } }]) {
+    const plan = JSON.stringify({ layers: chosen, slim });
+    const { report } = await compress(source, { ...base, data: pictures(192, 32), plan, finetune: 4, labels: false });
+    const { joint, loss } = report.finetune!;
+    expect(loss).toBe("distillation");
+    expect(joint!.epochs).toBeGreaterThan(0);
+    expect(joint!.lossAfter!).toBeLessThanOrEqual(joint!.lossBefore!);
+    expect(report.slim.filter(({ reason }) => reason === null).map(({ after }) => after)).toEqual([16, 16]);
+    const layer = report.layers.find(({ name }) => name === factored)!;
+    expect(layer.method).toBe(factored in chosen ? "channel" : null);
+    expect(layer.channelsAfter).toEqual({ inputs: 16, outputs: 16 });
+    expect(report.layers.reduce((sum, { macsAfter }) => sum + macsAfter, 0)).toBe(report.macs.after);
+  }
 });
 
 describe("plans", () => {
