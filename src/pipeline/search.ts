@@ -166,9 +166,9 @@ async function poolOf(work: Work): Promise<{ pool: Pool; wholeMs: number | null;
   const touched = new Set(
     groups.flatMap(({ widths: some, reads, makes }) => (some.length === 0 ? [] : [...reads.keys(), ...makes.keys()])),
   );
-  const also = ({ name }: Layer) => touched.has(name);
+  const narrowing = ({ name }: Layer) => touched.has(name);
   const before = await whole("before");
-  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros, also }, control);
+  const times: Times = await timeCandidates(model, open, isWanted, { ...timing, memo, zeros, narrowing }, control);
   const after = await whole("after");
   const [wholeMs = 0, startMs = wholeMs] = before.map((ms, i) => Math.min(ms, after[i]!));
   return { pool: { scored: open, groups, costs, sensitivityOf, sensitivityAt, times }, wholeMs, startMs };

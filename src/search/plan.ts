@@ -14,7 +14,7 @@ import type { ScoredGroup, Width } from "../slim/scored.ts";
 import type { Candidate } from "./candidates.ts";
 import { choose, lowestCosts, type Term } from "./choose.ts";
 import type { ScoredLayer } from "./score.ts";
-import type { Times } from "./times.ts";
+import { shareOfTime, type Times } from "./times.ts";
 
 /** What a plan says of one layer. */
 export interface Choice {
@@ -175,13 +175,10 @@ function costsOf(
     return [NEVER * layer.macs, NEVER * layer.params, NEVER * (times?.layers.get(layer) ?? 0)];
   }
   const { macs, params } = stageCosts(narrow, stages, candidate !== undefined || layer.bias !== null);
-  return [macs, params, ms * shareOfTime(macs / full.macs)];
+  const narrower = times?.narrower.get(layer);
+  const share = narrower === undefined ? macs / full.macs : shareOfTime(narrower, narrow.shape.F, narrow.shape.C);
+  return [macs, params, ms * share];
 }
-
-/** A part of a layer's time does not shrink with its channels. */
-const FIXED_TIME = 0.1;
-
-const shareOfTime = (shareOfMacs: number): number => FIXED_TIME + (1 - FIXED_TIME) * shareOfMacs;
 
 /** The plan as the text that --save-plan writes. */
 export function formatPlan({ layers: chosen, slim: narrowed }: Plan): string {

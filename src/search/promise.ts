@@ -165,38 +165,67 @@ function refuseSpeed(search: Search, speed: number, measured: number, possible: 
   );
 }
 
-/** The fastest plan that loses no more than is promised; of fewest MACs where no time was measured. */
+/** A curve that a promise is searched on, and how far along it the promise holds. */
+interface Searched {
+  readonly curve: readonly Expected[];
+  /** The last plan that keeps the promise on the images of the choice; -1 where none does. */
+  best: number;
+}
+
+/**
+ * The fastest plan that loses no more than is promised; of fewest MACs where no time was measured. Where channels may go, plans of factors alone are
+ * searched as well: what is lost by channels and by factors of the same layers is not quite a sum.
+ */
 async function withinDrop(search: Search, maxDrop: number, trials: Trial[], control: Control): Promise<Expected> {
-  const curve = curveOf(search);
-  if (curve.length === 0 && choosePlan(search.pool, budgetsOf(search)) === null) refuse(search);
-  if (curve.length === 0) return nothingWithin(search, maxDrop, trials);
-  const checked = new Map<number, Trial>();
-  const limit = search.allowance * maxDrop;
-  const at = async (index: number): Promise<boolean> => {
-    const note = bestOf([...checked.values()]);
-    control.onProgress?.({ phase: "search", done: checked.size, total: Math.ceil(Math.log2(curve.length + 1)), note });
-    const expected = curve[index]!;
-    const result = await search.checkDrop(expected);
-    const trial = { expected, checked: result, kept: keeps(result.drop, limit), proof: false };
-    checked.set(index, trial);
-    trials.push(trial);
-    return trial.kept;
-  };
-  const stop = () => outOfTime(control, MARKS.search, checked.size);
-  let best = await bisect(curve.length, startOn(curve, limit), at, stop);
-  for (let attempt = 0; attempt < ATTEMPTS && best >= 0; attempt++) {
-    if (attempt > 0 && outOfTime(control, 1, checked.size + attempt)) break;
+  const { pool } = search;
+  const factorsAlone = { ...search, pool: { ...pool, groups: [] } };
+  const curves = [search, ...(pool.groups.some(({ widths }) => widths.length > 0) ? [factorsAlone] : [])].map(curveOf);
+  if (curves.every(({ length }) => length === 0)) {
+    if (choosePlan(pool, budgetsOf(search)) === null) refuse(search);
+    return nothingWithin(search, maxDrop, trials);
+  }
+  const tried = { count: 0 };
+  const searched: Searched[] = [];
+  for (const curve of curves) searched.push(await lastWithin(search, curve, maxDrop, trials, tried, control));
+  const cost = pool.times === null ? "macs" : "ms";
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const open = searched.filter(({ best }) => best >= 0);
+    if (open.length === 0 || (attempt > 0 && outOfTime(control, 1, tried.count + attempt))) break;
+    const one = open.reduce((a, b) => (b.curve[b.best]![cost] < a.curve[a.best]![cost] ? b : a));
+    const { curve, best } = one;
     const result = await search.checkGoals(curve[best]!);
     const kept = keeps(result.drop, maxDrop) && !result.slower;
     trials.push({ expected: curve[best]!, checked: result, kept, proof: true });
     if (kept) return curve[best]!;
-    best = saferThan(
-      best,
-      curve,
-      result.drop === null ? 0 : (maxDrop / Math.max(result.drop.points, maxDrop)) ** 1.5 || 0,
-    );
+    const share = result.drop === null ? 0 : (maxDrop / Math.max(result.drop.points, maxDrop)) ** 1.5 || 0;
+    one.best = saferThan(best, curve, share);
   }
   return nothingWithin(search, maxDrop, trials);
+}
+
+/** Bisects a curve for the last plan that keeps the promise. */
+async function lastWithin(
+  search: Search,
+  curve: readonly Expected[],
+  maxDrop: number,
+  trials: Trial[],
+  tried: { count: number },
+  control: Control,
+): Promise<Searched> {
+  const limit = search.allowance * maxDrop;
+  const at = async (index: number): Promise<boolean> => {
+    const total = Math.ceil(Math.log2(curve.length + 1));
+    control.onProgress?.({ phase: "search", done: Math.min(tried.count, total), total, note: bestOf(trials) });
+    const expected = curve[index]!;
+    const result = await search.checkDrop(expected);
+    const trial = { expected, checked: result, kept: keeps(result.drop, limit), proof: false };
+    tried.count++;
+    trials.push(trial);
+    return trial.kept;
+  };
+  const stop = () => outOfTime(control, MARKS.search, tried.count);
+  if (curve.length === 0) return { curve, best: -1 };
+  return { curve, best: await bisect(curve.length, startOn(curve, limit), at, stop) };
 }
 
 /** Whether the time for networks is up; if so, reports to the deadline what was left out. */

@@ -4,7 +4,9 @@
 
 import type { Layer } from "../analyze/layers.ts";
 import { type Deadline, MARKS, secondsUntil } from "../deadline.ts";
-import type { Dim, Model } from "../graph/model.ts";
+import { int, intAttribute } from "../graph/build.ts";
+import { constants, freshName, prune, replaceNodes } from "../graph/edit.ts";
+import type { Dim, Model, Tensor } from "../graph/model.ts";
 import { inferShapes } from "../graph/shapes.ts";
 import { partModel } from "../measure/forms.ts";
 import { type Contender, compareLatency, type LatencyOptions } from "../measure/latency.ts";
@@ -14,6 +16,7 @@ import { applyForm, formWords } from "../rewrite/lower.ts";
 import { foldPermutations } from "../rewrite/permutations.ts";
 import { replaceLayer } from "../rewrite/replace-layer.ts";
 import { sinkConcats } from "../rewrite/sink-concats.ts";
+import { sliced } from "../slim/cut.ts";
 import type { Candidate } from "./candidates.ts";
 import { spread } from "./hurry.ts";
 import type { ScoredLayer } from "./score.ts";
@@ -23,6 +26,29 @@ import { correctedBias } from "./sensitivity.ts";
 export interface Times {
   readonly layers: ReadonlyMap<Layer, number>;
   readonly candidates: ReadonlyMap<Candidate, number>;
+  /** Of layers whose channels may go, by how many outputs and inputs are left; at least the layer's own. */
+  readonly narrower: ReadonlyMap<Layer, NarrowTimes>;
+}
+
+/** Milliseconds by channels, ascending. */
+export interface NarrowTimes {
+  readonly outputs: readonly (readonly [channels: number, ms: number])[];
+  readonly inputs: readonly (readonly [channels: number, ms: number])[];
+}
+
+/** The part of a layer's time that is left with fewer outputs and inputs: measured on either side, taken to be a product. */
+export function shareOfTime({ outputs, inputs }: NarrowTimes, F: number, C: number): number {
+  return shareAt(outputs, F) * shareAt(inputs, C);
+}
+
+/** Between measured widths a line; below them in proportion. */
+function shareAt(points: NarrowTimes["outputs"], channels: number): number {
+  const [most, whole] = points.at(-1) ?? [1, 1];
+  const above = points.findIndex(([width]) => width >= channels);
+  if (above < 0 || channels >= most) return 1;
+  const [width, ms] = points[above]!;
+  const [lower, below] = points[above - 1] ?? [0, 0];
+  return (below + ((ms - below) * (channels - lower)) / (width - lower)) / whole;
 }
 
 export interface TimesOptions extends Pick<LatencyOptions, "threads" | "provider"> {
@@ -30,8 +56,8 @@ export interface TimesOptions extends Pick<LatencyOptions, "threads" | "provider
   readonly inputShapes: Readonly<Record<string, readonly Dim[]>>;
   /** Keeps what was measured. */
   readonly memo: Memo;
-  /** Layers that are timed though none of their candidates is: their channels may go. */
-  readonly also?: (layer: Layer) => boolean;
+  /** Layers whose channels may go: they are timed with fewer, too. */
+  readonly narrowing?: (layer: Layer) => boolean;
   /** Whether forms may put zeros into weights, which counts as parameters and MACs. */
   readonly zeros?: boolean;
 }
@@ -51,10 +77,11 @@ export async function timeCandidates(
   options: TimesOptions,
   control: Control,
 ): Promise<Times> {
-  const { inputShapes, memo, zeros, also = () => false, ...timing } = options;
+  const { inputShapes, memo, zeros, narrowing = () => false, ...timing } = options;
   const layers = new Map<Layer, number>();
   const candidates = new Map<Candidate, number>();
-  const isTimed = (one: ScoredLayer) => one.candidates.some(wanted) || also(one.layer);
+  const narrower = new Map<Layer, NarrowTimes>();
+  const isTimed = (one: ScoredLayer) => one.candidates.some(wanted) || narrowing(one.layer);
   const groups = [...ofOneShape(model, scored.filter(isTimed), inputShapes)];
   const affordable = affordableOf(groups.length, control.deadline);
   const count = groups.reduce((sum, [, [one]]) => sum + one!.candidates.filter(wanted).length, 0);
@@ -76,6 +103,7 @@ export async function timeCandidates(
         if (!open.has(nameOf(candidate))) open.set(nameOf(candidate), { one, candidate });
       }
     }
+    const widths = group.some(({ layer }) => narrowing(layer)) ? widthsOf(group[0]!.layer) : [];
     const tried = spread([...open.values()], ({ candidate }) => candidate.macs, most);
     const key = JSON.stringify([
       "times",
@@ -83,18 +111,22 @@ export async function timeCandidates(
       zeros === true,
       shape,
       tried.map(({ candidate }) => nameOf(candidate)),
+      ...(widths.length > 0 ? [widths.map(({ name }) => name)] : []),
     ]);
     const found = await memo(key, async () => {
       const first = { name: nameOf(null), model: partModel(model, model, group[0]!.layer, inputShapes) };
       const contenders: Contender[] = [first];
       const forms = most < open.size ? 1 : FORMS;
       for (const named of tried) contenders.push(...(await formsOf(model, named, options)).slice(0, forms));
+      for (const width of widths)
+        contenders.push({ name: width.name, model: narrowPart(first.model, group[0]!.layer, width) });
       affordable.took(contenders.length - 1);
       return compareInTurn(contenders, timing, seconds, control);
     });
     affordable.leftOut(open.size - tried.length);
     for (const one of group) {
       layers.set(one.layer, found[nameOf(null)]!);
+      if (narrowing(one.layer)) narrower.set(one.layer, narrowTimes(one.layer, widths, found));
       for (const candidate of one.candidates.filter(wanted)) {
         const ms = found[nameOf(candidate)];
         if (ms !== undefined) candidates.set(candidate, ms);
@@ -103,7 +135,70 @@ export async function timeCandidates(
   }
   affordable.tell(layers.size);
   control.onProgress?.({ phase: "timing candidates", done: groups.length, total: groups.length });
-  return { layers, candidates };
+  return { layers, candidates, narrower };
+}
+
+/** A layer with fewer channels on one side. */
+interface Narrower {
+  readonly name: string;
+  readonly side: "outputs" | "inputs";
+  readonly channels: number;
+}
+
+/** Parts of a layer's channels that it is timed with, as multiples of what the runtime computes together. */
+const PARTS = [1 / 4, 1 / 2, 3 / 4];
+const BLOCK = 16;
+
+const isDepthwise = ({ op, shape, geometry }: Layer): boolean => op === "Conv" && geometry.group > 1 && shape.C === 1;
+
+function widthsOf(layer: Layer): readonly Narrower[] {
+  const { F, C } = layer.shape;
+  const sides = [["outputs", F] as const, ...(layer.geometry.group === 1 ? [["inputs", C] as const] : [])];
+  return sides.flatMap(([side, count]) => {
+    const block = Math.min(BLOCK, Math.max(1, count >> 2));
+    const widths = new Set(PARTS.map((part) => Math.round((part * count) / block) * block));
+    return [...widths]
+      .filter((channels) => channels > 0 && channels < count)
+      .map((channels): Narrower => ({ name: `${channels} ${side}`, side, channels }));
+  });
+}
+
+function narrowTimes({ shape }: Layer, widths: readonly Narrower[], found: Readonly<Record<string, number>>) {
+  const whole = found[nameOf(null)]!;
+  const of = (side: Narrower["side"], count: number) => [
+    ...widths.flatMap((width) => (width.side === side ? [[width.channels, found[width.name]!] as const] : [])),
+    [count, whole] as const,
+  ];
+  return { outputs: of("outputs", shape.F), inputs: of("inputs", shape.C) };
+}
+
+/** The part that holds a layer, with the first channels on one side left; what follows in the part has no numbers of its own for channels. */
+function narrowPart(part: Model, layer: Layer, { side, channels }: Narrower): Model {
+  const { graph } = part;
+  const { node, op, input } = layer;
+  const known = constants(graph);
+  const fresh = freshName(graph);
+  const cutTo = (name: string, axis: number): Tensor => {
+    const tensor = known.get(name)!;
+    const stays = Uint8Array.from({ length: tensor.dims[axis]! }, (_, i) => Number(i < channels));
+    return { ...sliced(tensor, axis, stays), name: fresh(name) };
+  };
+  const [weight = "", bias = ""] = node.inputs.slice(1);
+  const transposed = op === "MatMul" || (op === "Gemm" && intAttribute(node, "transB", 0) === 0);
+  const tensors = [cutTo(weight, Number((side === "inputs") !== transposed))];
+  if (bias !== "" && side === "outputs") tensors.push(cutTo(bias, known.get(bias)!.dims.length - 1));
+  const inputs = [node.inputs[0]!, tensors[0]!.name, ...(bias === "" ? [] : [tensors[1]?.name ?? bias])];
+  const attributes = isDepthwise(layer) ? { ...node.attributes, group: int(channels) } : node.attributes;
+  const changed = replaceNodes(
+    graph,
+    new Map([[node, { nodes: [{ ...node, inputs, attributes }], initializers: tensors }]]),
+  );
+  const axis = op === "Conv" ? 1 : -1;
+  const narrowed = side === "inputs" || isDepthwise(layer);
+  const infos = graph.inputs.map((info) =>
+    narrowed && info.name === input ? { ...info, shape: info.shape!.with(axis, channels) } : info,
+  );
+  return { ...part, graph: prune({ ...changed, inputs: infos, values: new Map() }) };
 }
 
 /** Seconds that a candidate is assumed to take until one has been timed; and the fewest candidates of a group worth timing. */

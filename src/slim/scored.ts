@@ -54,8 +54,8 @@ export const staysOf = ({ order, group }: Pick<ScoredGroup, "order" | "group">, 
   return Int32Array.from({ length: group.count }, (_, i) => i).filter((i) => !gone.has(i));
 };
 
-/** The runtime computes so many channels together: widths are multiples of it, where there are enough. */
-const BLOCK = 8;
+/** The runtime computes so many channels together: widths are multiples of it, of less where there are few. */
+const BLOCK = 16;
 
 /** Widths that are tried of a group, and the least share of its channels that is left. */
 const WIDTHS = 12;
@@ -63,7 +63,7 @@ const LEAST_SHARE = 1 / 8;
 
 /** Numbers of channels worth trying, descending; none where there are too few. */
 export function widthsOf(count: number): readonly number[] {
-  const block = count >= 4 * BLOCK ? BLOCK : BLOCK / 2;
+  const block = count >= 8 * BLOCK ? BLOCK : count >= 2 * BLOCK ? BLOCK / 2 : BLOCK / 4;
   const step = block * Math.max(1, Math.round(count / WIDTHS / block));
   const widths: number[] = [];
   for (let keep = Math.ceil(count / block - 1) * block; keep >= Math.max(block, count * LEAST_SHARE); keep -= step) {

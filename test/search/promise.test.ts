@@ -12,7 +12,7 @@ const LAYERS = 5;
 /** Five layers of ten ranks; a rank r has a sensitivity of (1 - r / 10)^2 and takes 10 r of 100 MACs; times as MACs, with `slow` more. */
 function pool(timed: boolean, slow = 0): Pool {
   const sensitivities = new Map<Candidate, number>();
-  const times = { layers: new Map<Layer, number>(), candidates: new Map<Candidate, number>() };
+  const times = { layers: new Map<Layer, number>(), candidates: new Map<Candidate, number>(), narrower: new Map() };
   const scored = Array.from({ length: LAYERS }, (_, i): ScoredLayer => {
     const layer = { name: `layer${i}`, macs: 100, params: 50, refused: null } as Layer;
     const candidates = Array.from({ length: 9 }, (_, r): Candidate => {

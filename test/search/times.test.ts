@@ -9,7 +9,8 @@ import { closeLinalg, type Linalg, openLinalg } from "../../src/linalg/products.
 import { type Memo, memoryMemo } from "../../src/memo.ts";
 import type { Candidate } from "../../src/search/candidates.ts";
 import { type ScoredLayer, scoreLayers } from "../../src/search/score.ts";
-import { promising, timeCandidates } from "../../src/search/times.ts";
+import { promising, shareOfTime, timeCandidates } from "../../src/search/times.ts";
+import { FAMILIES } from "../support/families.ts";
 import { normalTensor } from "../support/nets.ts";
 
 let la: Linalg;
@@ -85,4 +86,38 @@ test("a candidate far worse than another of its layer is not worth its time", as
   const other = { ...best, rank: [24], macs: 200, params: 150, error: 0.05 };
   const isPromising = promising({ ...one!, candidates: [best, worse, other] });
   expect([best, worse, other].map(isPromising)).toEqual([true, false, true]);
+});
+
+test("layers whose channels may go are timed with fewer, whatever they are, and without candidates too", async () => {
+  for (const name of ["MobileNetV2", "CRNN", "VGG"]) {
+    const net = FAMILIES[name]!();
+    const given = { image: [1, 3, 32, 32] };
+    const layers = findLayers(net, inferShapes(net, given));
+    const all = layers.map(
+      (layer): ScoredLayer => ({ layer, candidates: [], decompositions: new Map(), mean: null, refused: "" }),
+    );
+    const options = { inputShapes: given, memo: memoryMemo(), threads: 1, narrowing: () => true };
+    const { narrower } = await timeCandidates(net, all, () => false, options, {});
+    expect(new Set([...narrower.keys()].map((layer) => layer.name))).toEqual(
+      new Set(layers.map((layer) => layer.name)),
+    );
+    for (const [{ shape, geometry }, { outputs, inputs }] of narrower) {
+      expect(outputs.at(-1)![0]).toBe(shape.F);
+      expect(inputs.at(-1)![0]).toBe(shape.C);
+      if (shape.F >= 16) expect(outputs.length).toBeGreaterThan(2);
+      if (geometry.group > 1) expect(inputs).toHaveLength(1);
+      for (const [channels, ms] of [...outputs, ...inputs]) expect(Math.min(channels, ms)).toBeGreaterThan(0);
+    }
+  }
+});
+
+test("the share of time with fewer channels: a line between what was measured, both sides multiplied", () => {
+  const times = {
+    outputs: [[16, 2] as const, [32, 3] as const, [64, 8] as const],
+    inputs: [[8, 6] as const, [16, 8] as const],
+  };
+  expect(shareOfTime(times, 64, 16)).toBe(1);
+  expect(shareOfTime(times, 48, 16)).toBeCloseTo(5.5 / 8, 12);
+  expect(shareOfTime(times, 8, 16)).toBeCloseTo(1 / 8, 12);
+  expect(shareOfTime(times, 32, 8)).toBeCloseTo((3 / 8) * (6 / 8), 12);
 });
