@@ -82,13 +82,27 @@ function outOfTime(error: unknown, missed: readonly string[]): never {
   throw new LowrankError("unreachable", `${error.message}; ${left}`, error.where, { cause: error });
 }
 
-function score({ la, prepared, images, answers, settings }: Base, plan?: Plan): Promise<Scores> {
+async function score({ la, prepared, images, answers, settings }: Base, plan?: Plan): Promise<Scores> {
   const { methods, slim, metric, confusable, session, seed, memo, store, control } = settings;
   const named = (group: ChannelGroup) => plan === undefined || plan.slim.has(groupName(group));
   const groups = slim || plan !== undefined ? prepared.groups.filter(named) : [];
-  const how = { methods, groups, metric, labels: confusable, planned: plan?.layers, session, seed, memo, store };
+  const how = {
+    methods,
+    groups,
+    widths: plan?.slim,
+    metric,
+    labels: confusable,
+    planned: plan?.layers,
+    session,
+    seed,
+    memo,
+    store,
+  };
   const scoring = { ...how, ...(answers !== null && { answers }) };
-  return scoreAll(la, prepared.model, prepared.layers, images.calibration, scoring, control);
+  const scores = await scoreAll(la, prepared.model, prepared.layers, images.calibration, scoring, control);
+  const stuck = plan === undefined ? undefined : scores.groups.find(({ refused }) => refused !== null);
+  if (stuck === undefined) return scores;
+  throw new LowrankError("bad-option", `channels of ${stuck.name} cannot be taken out: ${stuck.refused}`);
 }
 
 /** Takes a single layer apart again as it is in another network, of which nothing is kept. */

@@ -17,8 +17,8 @@ import type { Metric, MetricName } from "../metric/metric.ts";
 import { METRICS } from "../metric/metrics.ts";
 import { type Control, checkInterrupted } from "../progress.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import type { ChannelGroup } from "../slim/groups.ts";
-import { type Reading, type Readings, type ScoredGroup, scoreGroup } from "../slim/scored.ts";
+import { type ChannelGroup, groupName } from "../slim/groups.ts";
+import { leftAlone, type Reading, type Readings, type ScoredGroup, scoreGroup } from "../slim/scored.ts";
 import { type Affordable, affordableOf, type Standing, standingOf } from "./affordable.ts";
 import { type Candidate, candidateRanks, candidatesOf, worthTrying } from "./candidates.ts";
 import { type Affords, paceOf, shareOf } from "./pace.ts";
@@ -53,6 +53,8 @@ export interface ScoreOptions {
   readonly labels?: number | undefined;
   /** Groups of channels that may be narrowed; none by default. */
   readonly groups?: readonly ChannelGroup[];
+  /** Where a plan is given, the only widths that will be asked for, by the groups' names. */
+  readonly widths?: ReadonlyMap<string, number>;
   /** Where a plan is given, the only ranks that will be cut. */
   readonly planned?: ReadonlyMap<string, { readonly method: MethodName; readonly rank: Rank }>;
   /** Keep candidates and statistics of this network under these options; by default in memory only. */
@@ -130,9 +132,16 @@ export async function scoreAll(
   for (const layer of pace.left(scored)) if (taken.has(layer)) scored.set(layer.name, untaken(layer, NO_TIME));
   control.onProgress?.({ phase: "factoring", done, total: open.length });
   const narrowable: ScoredGroup[] = [];
-  for (const group of given.groups ?? []) {
+  for (const [index, group] of (given.groups ?? []).entries()) {
     checkInterrupted(control);
-    narrowable.push(await scoreGroup(la, group, layers, readings));
+    const [total, note] = [given.groups!.length, `channels of ${groupName(group)}`];
+    control.onProgress?.({ phase: "ordering channels", done: index, total, note });
+    const late = pace.isOver();
+    narrowable.push(
+      await (late
+        ? leftAlone(group, layers, NO_TIME_HERE)
+        : scoreGroup(la, group, layers, readings, given.widths?.get(groupName(group)))),
+    );
   }
   return { scored: layers.map((layer) => scored.get(layer.name)!), groups: narrowable, readings };
 }
@@ -167,6 +176,7 @@ function readingOf(layer: Layer, { name, patches, outputs }: Metric, { own }: St
   return { layer, patches: narrow, outputs, mean: own?.inputMean ?? null, scale };
 }
 
+const NO_TIME_HERE = "no time was left to order its channels";
 const NO_TIME = "no time was left to take it apart";
 
 const untaken = (layer: Layer, refused: string): ScoredLayer => ({

@@ -15,10 +15,11 @@ export function refuseAll(walk: Walk, node: Node, reason: string): void {
   for (const name of node.inputs) walk.refuse(walk.labels(name)?.ids, reason);
 }
 
-/** The channels of the first input stay where they are. */
+/** The channels of the first input stay where they are; all else that the operator takes is numbers of its own. */
 const same: Rule = (walk, node) => {
-  const [input = ""] = node.inputs;
+  const [input = "", ...others] = node.inputs;
   const labels = walk.labels(input);
+  for (const name of others) walk.refuse(walk.labels(name)?.ids, `${called(node)} goes by it`);
   for (const output of node.outputs) walk.set(output, labels);
 };
 

@@ -75,17 +75,18 @@ export function widthsOf(count: number): readonly number[] {
 /**
  * @param layers all of the network
  * @param readings of the layers that read the group, by their names
+ * @param planned the only width that will be asked for; by default those worth trying
  */
 export async function scoreGroup(
   la: Linalg,
   group: ChannelGroup,
   layers: readonly Layer[],
   readings: Readings,
+  planned?: number,
 ): Promise<ScoredGroup> {
-  const base = { group, name: groupName(group), ...sizesOf(group, layers) };
-  const refused = whyNotTried(group, readings);
-  if (refused !== null) return { ...base, order: new Int32Array(0), widths: [], refused };
-  const widths = widthsOf(group.count);
+  const widths = planned === undefined ? widthsOf(group.count) : [planned];
+  const refused = whyNotTried(group, readings, widths);
+  if (refused !== null) return leftAlone(group, layers, refused);
   const reading = group.readers.map((name) => readings.get(name)!);
   const { order, losses, total } = await eliminate(
     la,
@@ -93,13 +94,24 @@ export async function scoreGroup(
     widths.at(-1)!,
   );
   const errorAt = (keep: number) => Math.min(1, Math.sqrt(losses[group.count - keep]! / (total || 1)));
-  return { ...base, order, widths: widths.map((keep) => ({ keep, error: errorAt(keep) })), refused: null };
+  const named = { group, name: groupName(group), ...sizesOf(group, layers) };
+  return { ...named, order, widths: widths.map((keep) => ({ keep, error: errorAt(keep) })), refused: null };
+}
+
+/** A group of which nothing is tried. */
+export function leftAlone(group: ChannelGroup, layers: readonly Layer[], refused: string): ScoredGroup {
+  const named = { group, name: groupName(group), ...sizesOf(group, layers) };
+  return { ...named, order: new Int32Array(0), widths: [], refused };
 }
 
 /** Why a group is left as it is; null where channels of it may go. */
-export function whyNotTried(group: ChannelGroup, readings: Pick<Readings, "has">): string | null {
+export function whyNotTried(
+  group: ChannelGroup,
+  readings: Pick<Readings, "has">,
+  widths = widthsOf(group.count),
+): string | null {
   if (group.refused !== null) return group.refused;
-  if (widthsOf(group.count).length === 0) return `${group.count} channels are too few`;
+  if (widths.length === 0) return `${group.count} channels are too few`;
   const unread = group.readers.find((name) => !readings.has(name));
   return unread === undefined ? null : `${unread} reads it, of which there are no statistics`;
 }

@@ -12,6 +12,7 @@ import { inspect } from "../../src/report/inspect.ts";
 import { compressText } from "../../src/report/text.ts";
 import { formatPlan } from "../../src/search/plan.ts";
 import { FAMILIES } from "../support/families.ts";
+import { halfModel } from "../support/halves.ts";
 import { normal } from "../support/nets.ts";
 import { pictures } from "../support/pictures.ts";
 
@@ -160,6 +161,18 @@ describe("plans", () => {
     await expect(apply(slim)).rejects.toMatchObject({ code: "bad-option", message: expect.stringContaining(message) });
   });
 
+  test("fewer than a search would leave, of a group too small for one, and so it is written", async () => {
+    const source = FAMILIES.ResNet!();
+    const small = (await inspect(source)).groups.find(({ count }) => count === 8)!;
+    const slim = JSON.stringify({ layers: {}, slim: [{ group: small.name, keep: 1 }] });
+    const { model: made, report } = await compress(source, { ...base, data: pictures(32, 32), plan: slim });
+    const maker = report.layers.find(({ name }) => name === small.name)!;
+    expect(maker.channelsAfter!.outputs).toBe(1);
+    const counted = countCosts(made, inferShapes(made, { image: [1, 3, 32, 32] }));
+    expect(report.layers.reduce((sum, { macsAfter }) => sum + macsAfter, 0)).toBe(counted.macs);
+    expect(report.macs.before - counted.macs).toBe(maker.macsBefore - maker.macsAfter + (7 / 8) * 8 * 32 * 64);
+  });
+
   test("all of a group may stay, and any number go that is not one of the search's", async () => {
     const { report } = await apply([
       { group: "conv1", keep: 32 },
@@ -168,6 +181,13 @@ describe("plans", () => {
     expect(report.slim.map(({ after }) => after)).toEqual([32, 47]);
     expect(report.outputError).toBeLessThan(2e-3);
   });
+});
+
+test("a float16 network stays one", async () => {
+  const plan = JSON.stringify({ layers: {}, slim: HALVES });
+  const { model: made, report } = await compress(halfModel(redundant()), { ...base, plan });
+  expect([...made.graph.initializers.values()].every(({ type }) => type !== "float32")).toBe(true);
+  expect(report.outputError).toBeLessThan(0.02);
 });
 
 test("inspect lists the groups, and why one must stay", async () => {
