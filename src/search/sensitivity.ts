@@ -148,7 +148,7 @@ async function measureGroup(
 const REFERENCE_BYTES = 512 * 2 ** 20;
 
 /** How many images the reference's values can be kept of. */
-async function affordableImages(
+export async function affordableImages(
   model: Model,
   calibration: Calibration,
   answers: Answers,

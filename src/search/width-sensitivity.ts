@@ -15,10 +15,11 @@ import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { meanLost, narrow, narrowedFactors, ownStage } from "../slim/apply.ts";
 import type { Readings, ScoredGroup, Width } from "../slim/scored.ts";
-import { anchors, meanDivergence, sensitivityAt, walk } from "./sensitivity.ts";
+import { affordableImages, anchors, meanDivergence, sensitivityAt, walk } from "./sensitivity.ts";
 
-/** Widths of a group that are measured. */
+/** Widths of a group that are measured, and how many where that would take too long. */
 const MEASURED = 3;
+const FEW = 2;
 
 /** Images, as many as all runs together may take so many multiply-accumulates for. */
 const MOST_IMAGES = 256;
@@ -49,8 +50,12 @@ export async function measureWidths(
   const startOf = ({ group }: ScoredGroup) => Math.min(...group.sites.map(({ site }) => order.get(site.node)!));
   const open = groups.filter(({ widths }) => widths.length > 0).toSorted((a, b) => startOf(a) - startOf(b));
   const total = layers.reduce((sum, { macs }) => sum + macs, 1);
-  const most = Math.floor(MACS / (total * MEASURED * Math.max(1, open.length)));
-  const images = firstImages(calibration, Math.min(MOST_IMAGES, Math.max(LEAST_IMAGES, most)));
+  if (open.length === 0) return new Map();
+  const macs = (widths: number) => (total * widths * open.length) / 2;
+  const measuredWidths = LEAST_IMAGES * macs(MEASURED) <= MACS ? MEASURED : FEW;
+  const most = Math.floor(MACS / macs(measuredWidths));
+  const keepable = await affordableImages(model, calibration, answers, session, control);
+  const images = firstImages(calibration, Math.min(keepable, MOST_IMAGES, Math.max(LEAST_IMAGES, most)));
   const nodes = open.map((one) => model.graph.nodes[startOf(one)]!);
   const reach = walk(model, nodes, startCache(images, session), answers, control);
   const found = new Map<Width, number>();
@@ -61,11 +66,11 @@ export async function measureWidths(
       break;
     }
     control.onProgress?.({ phase: "sensitivities", done, total: open.length, note: `channels of ${one.name}` });
-    const asked = await digest([JSON.stringify([images.count, one.widths])]);
+    const asked = await digest([JSON.stringify([measuredWidths, images.count, one.widths])]);
     const each = await memo(JSON.stringify(["widths", one.name, asked]), async () => {
       const { reference, cache } = await reach(done);
       const measured: { error: number; sensitivity: number }[] = [];
-      for (const width of anchors(one.widths, MEASURED)) {
+      for (const width of anchors(one.widths, measuredWidths)) {
         const narrowed = await narrowedModel(la, network, one, width.keep);
         const sensitivity = await meanDivergence(reference, cache, narrowed, answers, control);
         measured.push({ error: width.error, sensitivity });
@@ -74,7 +79,7 @@ export async function measureWidths(
     });
     for (const [i, width] of one.widths.entries()) found.set(width, each[i]!);
   }
-  if (open.length > 0) control.onProgress?.({ phase: "sensitivities", done: open.length, total: open.length });
+  control.onProgress?.({ phase: "sensitivities", done: open.length, total: open.length });
   return found;
 }
 
