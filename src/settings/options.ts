@@ -71,7 +71,7 @@ export const OPTIONS = {
   methods: spec(
     "--methods <a,b>",
     NAMES,
-    `methods that may be used (default: all: ${[...METHOD_NAMES, SLIM].join(", ")})`,
+    `methods that may be used: ${METHOD_NAMES.join(", ")} (the default), ${SLIM}; all: these and ${SLIM}`,
   ),
   metric: spec("--metric <name>", oneOf(METRIC_NAMES), "what close means (default: kfac with images, else frobenius)"),
   confusable: spec(

@@ -97,6 +97,9 @@ export interface Settings {
   readonly missed: readonly string[];
 }
 
+/** The name that stands for every method there is, `slim` among them. */
+export const ALL = "all";
+
 /** What is decided where an option is not given. */
 const DEFAULTS = {
   seed: 0,
@@ -133,6 +136,8 @@ export function settingsOf(options: CompressOptions): Settings {
   const goals = given({ maxDrop, speed, macs, params });
   const missed: string[] = [];
   const { minutes } = options;
+  const factoring = options.methods?.filter((name) => name !== SLIM && name !== ALL);
+  const named = methodsNamed(factoring, [SLIM, ALL]);
   return {
     goals,
     timed: speed !== undefined || maxDrop !== undefined,
@@ -142,14 +147,8 @@ export function settingsOf(options: CompressOptions): Settings {
     preprocess: options.preprocess ?? {},
     images: options.images ?? null,
     seed: options.seed ?? DEFAULTS.seed,
-    methods:
-      options.methods === undefined
-        ? METHODS
-        : methodsNamed(
-            options.methods.filter((name) => name !== SLIM),
-            [SLIM],
-          ),
-    slim: options.methods?.includes(SLIM) ?? true,
+    methods: options.methods?.includes(ALL) ? METHODS : named,
+    slim: options.methods?.some((name) => name === SLIM || name === ALL) ?? false,
     metric: data === undefined ? DEFAULTS.without : (metric ?? DEFAULTS.withImages),
     metricAsked: metric !== undefined,
     confusable: options.confusable ?? DEFAULTS.confusable,

@@ -3,6 +3,7 @@
 
 import { describe, expect, test } from "vitest";
 import { countCosts } from "../../src/analyze/costs.ts";
+import { METHODS } from "../../src/approximate/methods.ts";
 import { type CompressOptions, compress } from "../../src/compress.ts";
 import { int, ints, model, node, valueInfo } from "../../src/graph/build.ts";
 import type { Model } from "../../src/graph/model.ts";
@@ -11,6 +12,7 @@ import { floatTensor } from "../../src/graph/tensor.ts";
 import { inspect } from "../../src/report/inspect.ts";
 import { compressText } from "../../src/report/text.ts";
 import { formatPlan } from "../../src/search/plan.ts";
+import { settingsOf } from "../../src/settings/settings.ts";
 import { FAMILIES } from "../support/families.ts";
 import { halfModel } from "../support/halves.ts";
 import { normal } from "../support/nets.ts";
@@ -181,6 +183,19 @@ describe("plans", () => {
     expect(report.slim.map(({ after }) => after)).toEqual([32, 47]);
     expect(report.outputError).toBeLessThan(2e-3);
   });
+});
+
+test("channels go where that is asked for: by name, or with all methods", async () => {
+  const groups = async (methods?: string[]) => {
+    const { report } = await compress(redundant(), { ...base, macs: 0.7, ...(methods && { methods }) });
+    return report.slim.length;
+  };
+  expect(await groups(["channel"])).toBe(0);
+  expect(await groups(["channel", "slim"])).toBe(3);
+  expect(settingsOf({ macs: 0.5, methods: ["all"] })).toMatchObject({ slim: true, methods: METHODS });
+  expect(settingsOf({ macs: 0.5 })).toMatchObject({ slim: false, methods: METHODS });
+  const typo = () => settingsOf({ macs: 0.5, methods: ["all", "slimm"] });
+  expect(typo).toThrow(/no method is called slimm; there are svd, .*, slim, all/);
 });
 
 test("a float16 network stays one", async () => {
