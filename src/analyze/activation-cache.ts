@@ -34,6 +34,9 @@ export function startCache(calibration: Calibration, session: SessionOptions): A
   return { calibration, session, names: calibration.inputs, kept: null };
 }
 
+/** The same activations once more, so that moving the one cut on leaves the other where it is. */
+export const copyOf = (cache: ActivationCache): ActivationCache => ({ ...cache, kept: cache.kept?.slice() ?? null });
+
 /** Called for each batch, in order, with the values asked for. */
 export type Visit = (found: Activations, indices: Int32Array) => Promise<void> | void;
 
@@ -48,6 +51,7 @@ export async function run(
   visit: Visit,
   control: Control,
 ): Promise<void> {
+  if (cache.kept?.length === 0) throw new Error("these activations were let go when the cut moved on");
   const computed = names.filter((name) => !cache.names.includes(name));
   if (computed.length === 0) return each(cache, null, [], visit, control);
   const piece = extract(model, inputsOf(cache, model), [...new Set(computed)]);
@@ -70,7 +74,6 @@ async function each(
     await visit({ ...values, ...found }, indices);
   };
   if (kept !== null) {
-    if (kept.length === 0) throw new Error("these activations were let go when the cut moved on");
     const count = kept.length;
     for (let visited = 0; visited < count; visited++) {
       const gone = count - kept.length;

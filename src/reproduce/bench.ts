@@ -1,7 +1,7 @@
 // What every measurement works with: the subject, the original's accuracy, what has been measured before, and for the layer at
 // hand its metrics and its weight taken apart.
 
-import { type ActivationCache, advance, startCache } from "../analyze/activation-cache.ts";
+import { type ActivationCache, advance, copyOf, startCache } from "../analyze/activation-cache.ts";
 import type { Calibration } from "../analyze/calibration.ts";
 import type { Layer } from "../analyze/layers.ts";
 import { weightMatrix } from "../analyze/layers.ts";
@@ -65,7 +65,7 @@ export function openLayer({ la, subject, control }: Bench, layer: Layer, methods
     },
     async caches() {
       const here = await fitted();
-      return { target: here, current: here };
+      return { target: copyOf(here), current: copyOf(here) };
     },
     measured: upTo(subject.measured),
   };

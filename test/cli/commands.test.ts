@@ -106,7 +106,7 @@ describe("compress", () => {
       "agreementCi95",
       "outputError",
     ],
-    ...["promise", "images", "layers", "finetune", "folded", "notes", "seed", "seconds", "secondsTotal"],
+    ...["promise", "images", "layers", "slim", "finetune", "folded", "notes", "seed", "seconds", "secondsTotal"],
   ];
 
   const goal = ["--macs", "50%", "--data", "photos", "--preset", "unit", "--threads", "1"];

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { advance, run, startCache } from "../../src/analyze/activation-cache.ts";
+import { advance, copyOf, run, startCache } from "../../src/analyze/activation-cache.ts";
 import type { Calibration } from "../../src/analyze/calibration.ts";
 import { findLayers } from "../../src/analyze/layers.ts";
 import { classScores } from "../../src/answers/class-scores.ts";
@@ -235,13 +235,20 @@ test("images go on from where a network was cut, to the same values, whatever br
     return found;
   };
   let cache = startCache(calibration, {});
+  let left: typeof cache | null = null;
   const last = names.at(-1)!;
   const expected = await collect(cache, last);
   for (const node of source.graph.nodes) {
     const visited: number[] = [];
+    const [before, copy] = [cache, copyOf(cache)];
     cache = await advance(cache, source, node, [], (_, indices) => void visited.push(...indices), {});
     expect(visited).toEqual(Array.from({ length: COUNT }, (_, i) => i));
     expect(relativeDifference(await collect(cache, last), expected)).toBeLessThan(1e-5);
+    // What the cut has moved on from is let go, but for who has a copy.
+    if (before.kept !== null) await expect(collect(before, last)).rejects.toThrow("let go");
+    expect(relativeDifference(await collect(copy, last), expected)).toBeLessThan(1e-5);
+    left = before;
   }
+  expect(left!.kept).toEqual([]);
   expect(cache.names).not.toContain(INPUT);
 });
