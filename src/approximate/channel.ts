@@ -9,9 +9,9 @@ import {
   columnsOf,
   type Matrix,
   matrix,
+  ridged,
   rowsOf,
   scaleColumns,
-  trace,
   transpose,
 } from "../linalg/matrix.ts";
 import { gram, type Linalg, matmul } from "../linalg/products.ts";
@@ -152,7 +152,7 @@ async function fromPatches(
   alpha: Float32Array | null,
   limit: number,
 ): Promise<Decomposition> {
-  const lower = await cholesky(la, ridged(patches));
+  const lower = await cholesky(la, ridged(patches, RIDGE));
   const weighted = await matmul(la, w, lower);
   const { values, vectors, total } = await leadingEigen(la, await gram(la, weighted), limit);
   const errors = discarded(values, total, limit);
@@ -172,13 +172,6 @@ async function fromPatches(
 
 /** Added to M's diagonal, relative to its mean, so that directions in which inputs never vary count a little too. */
 const RIDGE = 1e-9;
-
-function ridged(patches: Matrix): Matrix {
-  const out = { ...patches, data: patches.data.slice() };
-  const ridge = (RIDGE * trace(patches)) / patches.rows || 1;
-  for (let i = 0; i < out.rows; i++) out.data[i * out.cols + i]! += ridge;
-  return out;
-}
 
 function stagesOf(
   layer: Layer,

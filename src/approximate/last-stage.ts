@@ -3,7 +3,7 @@
 // Features are scaled to unit length first, and a ridge far below any error that matters keeps dependent ones apart.
 
 import { LowrankError } from "../errors.ts";
-import { type AnyMatrix, type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
+import { type AnyMatrix, type Matrix, matrix, rowsOf, submatrix } from "../linalg/matrix.ts";
 import { gram, type Linalg, matmul } from "../linalg/products.ts";
 import { ridge, solveLower, solveUpper, tryCholesky } from "../linalg/solve.ts";
 
@@ -130,13 +130,12 @@ export function scaledEquations(square: Matrix, cross: Matrix): NormalEquations 
 export function selected({ square, cross, scale }: NormalEquations, features: readonly number[]): NormalEquations {
   const n = features.length;
   const part: NormalEquations = {
-    square: matrix(n, n),
+    square: submatrix(square, features, features),
     cross: matrix(n, cross.cols),
     scale: Float64Array.from(features, (i) => scale[i]!),
   };
   for (let i = 0; i < n; i++) {
     const from = features[i]!;
-    for (let j = 0; j < n; j++) part.square.data[i * n + j] = square.data[from * square.cols + features[j]!]!;
     part.cross.data.set(cross.data.subarray(from * cross.cols, (from + 1) * cross.cols), i * cross.cols);
   }
   return part;

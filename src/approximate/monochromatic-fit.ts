@@ -5,7 +5,7 @@
 import type { WeightShape } from "../analyze/layers.ts";
 import { balancedKMeans } from "../linalg/kmeans.ts";
 import { balancedAssignment } from "../linalg/kmeans-balance.ts";
-import { type Matrix, matrix, rowsOf, transpose } from "../linalg/matrix.ts";
+import { identity, type Matrix, matrix, rowsOf, transpose } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { ridge, solveUpper } from "../linalg/solve.ts";
 import { whitening } from "./whiten.ts";
@@ -66,12 +66,6 @@ export async function colourProblem(
   const along = await matmul(la, { rows: F * C, cols: X * Y, data: w.data }, white.kernel);
   const points = await matmul(la, pointsOf({ ...w, data: along.data }, shape), white.channels);
   return { ...common, points, root: white.channels };
-}
-
-function identity(n: number): Matrix {
-  const out = matrix(n, n);
-  for (let i = 0; i < n; i++) out.data[i * n + i] = 1;
-  return out;
 }
 
 /** Rows (f, xy) of C numbers. */

@@ -2,7 +2,7 @@
 // whatever the terms are, so that the error is a function of them alone (variable projection, Golub and Pereyra 1973), whose gradient
 // is that of the error with V held. It goes down by L-BFGS in whitened vectors.
 
-import { type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
+import { identity, type Matrix, matrix, rowsOf } from "../linalg/matrix.ts";
 import { type Linalg, matmul, subtractProduct } from "../linalg/products.ts";
 import { ridge, solveLower } from "../linalg/solve.ts";
 import { RIDGE, scaledEquations, type Target } from "./last-stage.ts";
@@ -72,10 +72,7 @@ export async function projected(la: Linalg, { patches, weighted, energy }: Targe
 
 /** L^-1 of a lower triangular L. */
 async function inverse(la: Linalg, lower: Matrix): Promise<Matrix> {
-  const n = lower.rows;
-  const identity = matrix(n, n);
-  for (let i = 0; i < n; i++) identity.data[i * n + i] = 1;
-  return solveLower(la, lower, identity);
+  return solveLower(la, lower, identity(lower.rows));
 }
 
 function unitRows({ rows, cols, data }: Matrix): Matrix {

@@ -3,7 +3,7 @@
 // and the vectors found multiplied by L'^-1. On networks the marginals did better than the Kronecker product nearest to M.
 
 import type { WeightShape } from "../analyze/layers.ts";
-import { type Matrix, matrix, trace } from "../linalg/matrix.ts";
+import { type Matrix, matrix, ridged } from "../linalg/matrix.ts";
 import { type Linalg, matmul } from "../linalg/products.ts";
 import { cholesky, solveUpper } from "../linalg/solve.ts";
 import type { Metric } from "../metric/metric.ts";
@@ -55,12 +55,7 @@ export async function whiteningOf(
   return { channels: await root(la, channels), kernel: await root(la, kernel) };
 }
 
-async function root(la: Linalg, gram: Matrix): Promise<Matrix> {
-  const n = gram.rows;
-  const ridge = (RIDGE * trace(gram)) / n || 1;
-  for (let i = 0; i < n; i++) gram.data[i * n + i]! += ridge;
-  return cholesky(la, gram);
-}
+const root = (la: Linalg, gram: Matrix): Promise<Matrix> => cholesky(la, ridged(gram, RIDGE));
 
 /** The weight F x C x XY times L_C and L_XY on its modes. */
 export async function whitened(la: Linalg, tensor: Tensor3, by: Whitening | null): Promise<Tensor3> {

@@ -51,6 +51,31 @@ export function mirrorLower({ rows: n, data }: Matrix): void {
   }
 }
 
+/** The n x n identity. */
+export function identity(n: number): Matrix {
+  const out = matrix(n, n);
+  for (let i = 0; i < n; i++) out.data[i * n + i] = 1;
+  return out;
+}
+
+/** Some rows and columns, in the order given, in float64. */
+export function submatrix({ cols: n, data }: AnyMatrix, rows: ArrayLike<number>, cols: ArrayLike<number>): Matrix {
+  const out = matrix(rows.length, cols.length);
+  for (let i = 0, at = 0; i < rows.length; i++) {
+    const start = rows[i]! * n;
+    for (let j = 0; j < cols.length; j++, at++) out.data[at] = data[start + cols[j]!]!;
+  }
+  return out;
+}
+
+/** A square matrix in float64 with a share of its mean diagonal added to the diagonal, 1 where that is nothing: it can be inverted. */
+export function ridged({ rows, cols, data }: AnyMatrix, share: number): Matrix {
+  const out = matrix(rows, cols, Float64Array.from(data));
+  const added = (share * trace(out)) / rows || 1;
+  for (let i = 0; i < rows; i++) out.data[i * cols + i]! += added;
+  return out;
+}
+
 /** Rows from..to-1, a view on the same numbers. */
 export function rowsOf<M extends AnyMatrix>({ cols, data }: M, from: number, to: number): M {
   return { rows: to - from, cols, data: data.subarray(from * cols, to * cols) } as AnyMatrix as M;

@@ -3,7 +3,18 @@
 
 import { LowrankError } from "../errors.ts";
 import { symmetricEigen } from "./eigen.ts";
-import { columnsOf, type Matrix, matrix, maxAbs, rowsOf, scaleColumns, stackRows, trace, transpose } from "./matrix.ts";
+import {
+  columnsOf,
+  identity,
+  type Matrix,
+  matrix,
+  maxAbs,
+  rowsOf,
+  scaleColumns,
+  stackRows,
+  trace,
+  transpose,
+} from "./matrix.ts";
 import { type Linalg, matmul, subtractProduct } from "./products.ts";
 
 /** At and below this size plain loops are faster than another halving. */
@@ -106,11 +117,7 @@ function checkSystem(name: string, lower: Matrix, b: Matrix): void {
 const isWide = ({ cols }: Matrix): boolean => cols >= 2 * LEAF;
 
 /** The inverse of a small lower triangle. */
-function inverseOf(lower: Matrix): Matrix {
-  const identity = matrix(lower.rows, lower.rows);
-  for (let i = 0; i < lower.rows; i++) identity.data[i * lower.rows + i] = 1;
-  return substituteForward(lower, identity);
-}
+const inverseOf = (lower: Matrix): Matrix => substituteForward(lower, identity(lower.rows));
 
 function substituteForward({ rows: n, data: l }: Matrix, b: Matrix): Matrix {
   const x = matrix(n, b.cols, b.data.slice());

@@ -55,12 +55,9 @@ export async function timeLayers(
     const rank = shapes.get(end)?.shape?.length;
     // Channels may have gone before it.
     const narrowed = shapesAfter.get(start)?.shape ?? value.shape;
+    const inputs = [valueInfo(layer.input, value.type, value.shape), valueInfo(start, value.type, narrowed)];
     const pair = [before, after].map((model, index) => {
-      const cut = extract(
-        model,
-        [valueInfo(index === 0 ? layer.input : start, value.type, index === 0 ? value.shape : narrowed)],
-        [end],
-      );
+      const cut = extract(model, [inputs[index]!], [end]);
       return { name: `${layer.name}, ${index === 0 ? "before" : "after"}`, model: rank === 4 ? meansOf(cut) : cut };
     });
     const [original, replaced] = await compareLatency(pair, { ...timing, seconds });

@@ -33,7 +33,7 @@ const HOPELESS = 1e6;
  * images cost more of it than fewer candidates.
  */
 const IMAGES = 384;
-const LEAST_IMAGES = 48;
+export const LEAST_IMAGES = 48;
 const SENSITIVITY_MACS = 5e12;
 
 /** How many candidates are measured of each method, or of a whole layer where its methods are interpolated together. */

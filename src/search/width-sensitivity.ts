@@ -15,7 +15,7 @@ import { replaceLayer } from "../rewrite/replace-layer.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { meanLost, narrow, narrowedFactors, ownStage } from "../slim/apply.ts";
 import type { Readings, ScoredGroup, Width } from "../slim/scored.ts";
-import { affordableImages, anchors, meanDivergence, sensitivityAt, walk } from "./sensitivity.ts";
+import { affordableImages, anchors, LEAST_IMAGES, meanDivergence, sensitivityAt, walk } from "./sensitivity.ts";
 
 /** Widths of a group that are measured, and how many where that would take too long. */
 const MEASURED = 3;
@@ -23,7 +23,6 @@ const FEW = 2;
 
 /** Images, as many as all runs together may take so many multiply-accumulates for. */
 const MOST_IMAGES = 256;
-const LEAST_IMAGES = 48;
 const MACS = 2e12;
 
 /** A network and what its layers' statistics say. */

@@ -4,11 +4,12 @@
 import { type Layer, weightMatrix } from "../analyze/layers.ts";
 import type { Factors, Stage, StageShape } from "../approximate/method.ts";
 import type { Model } from "../graph/model.ts";
-import { type AnyMatrix, matrix, widened } from "../linalg/matrix.ts";
+import { type AnyMatrix, matrix, submatrix, widened } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
-import { cutChannels } from "./cut.ts";
-import { makingUp, part } from "./eliminate.ts";
+import { applyChanges, changesOf } from "./cut.ts";
+import { makingUp } from "./eliminate.ts";
 import { type ScoredGroup, staysOf } from "./scored.ts";
+import { isWeight } from "./walk.ts";
 
 /** Entries of a layer's input and output channels that stay, ascending; null: all. */
 export interface Sides {
@@ -39,24 +40,16 @@ export function narrow(
   if (widths.size === 0)
     return { model, layers: new Map(layers.map((layer) => [layer.name, layer])), sides: new Map() };
   const kept = new Map([...widths].map(([one, keep]) => [one.group, staysOf(one, keep)]));
-  const cut = cutChannels(model, kept);
-  const staying = new Map([...kept].map(([group, channels]) => [group, new Set(channels)]));
+  const changes = changesOf(kept);
+  const cut = applyChanges(model, changes);
   const entries = (layer: Layer, wanted: (kind: string) => boolean): Int32Array | null => {
-    let stays: Uint8Array | null = null;
-    for (const [{ sites }, left] of staying) {
-      for (const { site, channels } of sites) {
-        if (site.node !== layer.node || !("input" in site) || site.input !== 1 || !wanted(site.kind)) continue;
-        stays ??= new Uint8Array(channels.length).fill(1);
-        for (const [i, channel] of channels.entries()) if (channel >= 0 && !left.has(channel)) stays[i] = 0;
-      }
-    }
-    if (stays === null) return null;
-    return Int32Array.from(stays.keys()).filter((i) => stays[i] === 1);
+    const change = changes.find(({ site }) => site.node === layer.node && isWeight(site) && wanted(site.kind));
+    return change === undefined ? null : Int32Array.from(change.stays.keys()).filter((i) => change.stays[i] === 1);
   };
   const sides = new Map<string, Sides>();
   for (const layer of layers) {
     const inputs = entries(layer, (kind) => kind === "reads");
-    const outputs = entries(layer, (kind) => kind === "makes" || kind === "carries");
+    const outputs = entries(layer, (kind) => kind !== "reads");
     if (inputs !== null || outputs !== null) sides.set(layer.name, { inputs, outputs });
   }
   const found = new Map(find(cut).map((layer) => [layer.output, layer]));
@@ -117,7 +110,7 @@ function ofStage(patches: AnyMatrix, { shape: { C, X, Y } }: Layer, { dims: [, ,
     const [c, row, column] = [Math.floor(i / (x * y)), Math.floor((i % (x * y)) / y), i % y];
     return (c * X + top + row) * Y + left + column;
   });
-  return part(patches, columns, columns);
+  return submatrix(patches, columns, columns);
 }
 
 function makingLess(stage: Stage, outputs: Int32Array): Stage {

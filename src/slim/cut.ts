@@ -11,27 +11,30 @@ import type { Site } from "./walk.ts";
 export type Kept = ReadonlyMap<ChannelGroup, Int32Array>;
 
 /** What changes at one place: of each entry whether it stays. */
-interface Change {
+export interface Change {
   readonly site: Site;
   readonly stays: Uint8Array;
 }
 
 /** The model with only these channels left in these groups; groups that are not named keep all. */
-export function cutChannels(model: Model, kept: Kept): Model {
+export const cutChannels = (model: Model, kept: Kept): Model => applyChanges(model, changesOf(kept));
+
+/** The model with its numbers changed at these places. */
+export function applyChanges(model: Model, changes: readonly Change[]): Model {
   const { graph } = model;
   const constant = constants(graph);
   const fresh = freshName(graph);
   const byNode = new Map<Node, Change[]>();
-  for (const change of changesOf(kept)) {
+  for (const change of changes) {
     const list = byNode.get(change.site.node);
     if (list === undefined) byNode.set(change.site.node, [change]);
     else list.push(change);
   }
   const replacements = new Map<Node, Replacement>();
-  for (const [node, changes] of byNode) {
+  for (const [node, own] of byNode) {
     const tensors = new Map<number, Tensor>();
     let attributes: Readonly<Record<string, Attribute>> = node.attributes;
-    for (const { site, stays } of changes) {
+    for (const { site, stays } of own) {
       if ("attribute" in site) {
         attributes = {
           ...attributes,
@@ -59,7 +62,7 @@ export function cutChannels(model: Model, kept: Kept): Model {
 }
 
 /** Of all groups together, since a site may hold channels of several. */
-function changesOf(kept: Kept): readonly Change[] {
+export function changesOf(kept: Kept): readonly Change[] {
   const found = new Map<Site, Uint8Array>();
   for (const [{ sites }, channels] of kept) {
     const staying = new Set(channels);

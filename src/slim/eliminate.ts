@@ -4,7 +4,7 @@
 // weight W costs trace(H_cc^-1 Q_cc), Q = W' G W; W, H and Q then change by one step of elimination. Costs of several layers that read the
 // same channels add up. One pass gives the order and the loss at every number of channels.
 
-import { type AnyMatrix, type Matrix, matrix, trace } from "../linalg/matrix.ts";
+import { type AnyMatrix, identity, type Matrix, matrix, ridged, submatrix, trace } from "../linalg/matrix.ts";
 import { type Linalg, matmul, subtractProduct } from "../linalg/products.ts";
 import { cholesky, ridge, solveCholesky } from "../linalg/solve.ts";
 
@@ -67,12 +67,8 @@ export async function eliminate(la: Linalg, layers: readonly ReadingLayer[], lea
       losses.push(losses.at(-1)! + cost);
       open.delete(channel);
     }
-    for (const [i, state] of states.entries())
-      states[i] = await without(
-        la,
-        state,
-        going.map(({ channel }) => channel),
-      );
+    const channels = going.map(({ channel }) => channel);
+    for (const [i, state] of states.entries()) states[i] = await without(la, state, channels);
   }
   return { order: Int32Array.from(order), losses: Float64Array.from(losses), total };
 }
@@ -109,43 +105,20 @@ function energyOf({ patches }: ReadingLayer, q: Matrix): number {
   return sum;
 }
 
-async function inverse(la: Linalg, m: AnyMatrix): Promise<Matrix> {
-  const system = matrix(m.rows, m.cols, Float64Array.from(m.data));
-  const added = (RIDGE * trace(m)) / m.rows || 1;
-  for (let i = 0; i < m.rows; i++) system.data[i * m.cols + i]! += added;
-  return solveCholesky(la, await cholesky(la, system), identity(m.rows));
-}
-
-function identity(n: number): Matrix {
-  const out = matrix(n, n);
-  for (let i = 0; i < n; i++) out.data[i * n + i] = 1;
-  return out;
-}
+const inverse = async (la: Linalg, m: AnyMatrix): Promise<Matrix> =>
+  solveCholesky(la, await cholesky(la, ridged(m, RIDGE)), identity(m.rows));
 
 /** What taking out one channel costs now. */
 function costOf(states: readonly State[], channel: number): number {
   let cost = 0;
   for (const { h, q, columns, scale } of states) {
     const own = columns[channel]!;
-    cost += scale * traceOfQuotient(block(h, own), block(q, own));
+    cost += scale * trace(solveSmall(block(h, own), block(q, own)));
   }
   return cost;
 }
 
-/** Rows and columns of a square matrix. */
-function block({ cols: n, data }: AnyMatrix, own: Int32Array): Matrix {
-  const out = matrix(own.length, own.length);
-  for (const [i, row] of own.entries()) {
-    for (const [j, column] of own.entries()) out.data[i * own.length + j] = data[row * n + column]!;
-  }
-  return out;
-}
-
-/** trace(H^-1 Q) of small matrices, H positive definite. */
-function traceOfQuotient(h: Matrix, q: Matrix): number {
-  const solved = solveSmall(h, q);
-  return trace(solved);
-}
+const block = (m: AnyMatrix, own: Int32Array): Matrix => submatrix(m, own, own);
 
 /** X with H X = B by Gauss-Jordan elimination, H small and positive definite. */
 function solveSmall({ rows: n, data }: Matrix, b: Matrix): Matrix {
@@ -226,10 +199,9 @@ function eliminateSmall(h: Matrix, q: Matrix, own: Int32Array): void {
 /** The state without some channels, over the columns that are left. */
 async function without(la: Linalg, { h, q, columns, scale }: State, going: readonly number[]): Promise<State> {
   const out = Int32Array.from(going.flatMap((channel) => [...columns[channel]!]));
-  const leaving = new Set(out);
-  const left = Int32Array.from({ length: h.rows }, (_, i) => i).filter((i) => !leaving.has(i));
-  const [hAcross, qAcross] = [part(h, out, left), part(q, out, left)];
-  const K = await solved(la, block(h, out), hAcross);
+  const left = others(h.rows, out);
+  const [hAcross, qAcross] = [submatrix(h, out, left), submatrix(q, out, left)];
+  const K = await ridge(la, block(h, out), hAcross, 0);
   const half = block(q, out);
   for (let i = 0; i < half.data.length; i++) half.data[i]! /= 2;
   const T = await subtractProduct(la, qAcross, half, K);
@@ -244,15 +216,10 @@ async function without(la: Linalg, { h, q, columns, scale }: State, going: reado
   };
 }
 
-const solved = async (la: Linalg, h: Matrix, b: Matrix): Promise<Matrix> => ridge(la, h, b, 0);
-
-/** Some rows and columns. */
-export function part({ cols: n, data }: AnyMatrix, rows: Int32Array, columns: Int32Array): Matrix {
-  const out = matrix(rows.length, columns.length);
-  for (const [i, row] of rows.entries()) {
-    for (const [j, column] of columns.entries()) out.data[i * columns.length + j] = data[row * n + column]!;
-  }
-  return out;
+/** The numbers below n that are not among these, ascending. */
+function others(n: number, these: Int32Array): Int32Array {
+  const taken = new Set(these);
+  return Int32Array.from({ length: n }, (_, i) => i).filter((i) => !taken.has(i));
 }
 
 /**
@@ -266,11 +233,10 @@ export async function makingUp(
   stays: Int32Array,
 ): Promise<Matrix> {
   const all = Int32Array.from({ length: weight.rows }, (_, i) => i);
-  const kept = part(weight, all, stays);
-  const staying = new Set(stays);
-  const gone = Int32Array.from({ length: weight.cols }, (_, i) => i).filter((i) => !staying.has(i));
+  const kept = submatrix(weight, all, stays);
+  const gone = others(weight.cols, stays);
   if (patches === null || gone.length === 0) return kept;
-  const across = await matmul(la, part(patches, stays, gone), part(weight, all, gone), { transB: true });
+  const across = await matmul(la, submatrix(patches, stays, gone), submatrix(weight, all, gone), { transB: true });
   const added = await ridge(la, block(patches, stays), across, RIDGE);
   const out = matrix(kept.rows, kept.cols, kept.data.slice());
   for (let f = 0; f < out.rows; f++) {

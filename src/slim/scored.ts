@@ -1,13 +1,12 @@
 // What a search needs to know of each group: in which order its channels go, what that costs under the metric, how many may be left.
 
-import type { Layer } from "../analyze/layers.ts";
-import { weightMatrix } from "../analyze/layers.ts";
-import type { AnyMatrix } from "../linalg/matrix.ts";
-import { widened } from "../linalg/matrix.ts";
+import { type Layer, weightMatrix } from "../analyze/layers.ts";
+import { type AnyMatrix, widened } from "../linalg/matrix.ts";
 import type { Linalg } from "../linalg/products.ts";
 import type { Metric } from "../metric/metric.ts";
 import { eliminate, type ReadingLayer } from "./eliminate.ts";
 import { type ChannelGroup, groupName, sitesAt } from "./groups.ts";
+import { isWeight } from "./walk.ts";
 
 /** The name, among those of methods, of taking channels out. */
 export const SLIM = "slim";
@@ -123,7 +122,7 @@ function readingLayer(group: ChannelGroup, { layer, patches, outputs, scale }: R
 }
 
 /** The columns of a layer's weight matrix that each channel of the group is read by. */
-export function columnsOf(group: ChannelGroup, { node, shape: { X, Y } }: Layer): readonly Int32Array[] {
+function columnsOf(group: ChannelGroup, { node, shape: { X, Y } }: Layer): readonly Int32Array[] {
   const columns = Array.from({ length: group.count }, (): number[] => []);
   for (const { channels } of sitesAt(group, node, "reads")) {
     for (const [entry, channel] of channels.entries()) {
@@ -140,7 +139,7 @@ function sizesOf({ sites, count }: ChannelGroup, layers: readonly Layer[]) {
   const [reads, makes] = [new Map<string, number>(), new Map<string, number>()];
   for (const { site, channels } of sites) {
     const name = names.get(site.node);
-    if (name === undefined || !("input" in site) || site.input !== 1 || site.kind === "counts") continue;
+    if (name === undefined || !isWeight(site)) continue;
     const each = channels.reduce((sum, channel) => sum + (channel >= 0 ? 1 : 0), 0) / count;
     (site.kind === "reads" ? reads : makes).set(name, each);
   }

@@ -28,6 +28,9 @@ export type Site = {
   | { readonly kind: "counts"; readonly attribute: string; readonly element: number | null }
 );
 
+/** Whether a site cuts the weight of a node that has one: its second input. */
+export const isWeight = (site: Site): boolean => site.kind !== "counts" && site.input === 1;
+
 /** What rules see of the graph, and what they tell of it. */
 export class Walk {
   readonly model: Model;
